@@ -57,13 +57,13 @@ class GeosegWarning(UserWarning):
 
 
 def printable(text: object) -> str:
-    """Text safe for a terminal or a log: control characters and lone surrogates as backslash escapes.
+    r"""Text safe for a terminal or a log: control characters and lone surrogates as backslash escapes.
 
     Names of files and classes come from strangers; an escape sequence in one must not reach the terminal.
 
     Example:
-        >>> printable("a\\x1b[2Jb")
-        'a\\\\x1b[2Jb'
+        >>> printable("a\x1b[2Jb")
+        'a\\x1b[2Jb'
     """
     escaped = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in escaped)

@@ -1,8 +1,8 @@
 """The legend: class values with their names and colours."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-import re
 
 from geoseg.errors import ParameterError
 
@@ -38,9 +38,7 @@ class LegendClass:
 
     def __post_init__(self) -> None:
         if not 0 <= self.value < NODATA:
-            raise ParameterError(
-                f"class {self.name!r} has value {self.value}: choose one from 0 to {NODATA - 1}"
-            )
+            raise ParameterError(f"class {self.name!r} has value {self.value}: choose one from 0 to {NODATA - 1}")
         if not self.name.strip():
             raise ParameterError(f"the class with value {self.value} has no name: give it one")
         if not _COLOR.fullmatch(self.color):
@@ -67,9 +65,7 @@ class Legend:
         for what, items in (("value", self.values), ("name", self.names)):
             twice = sorted({str(x) for x in items if list(items).count(x) > 1})
             if twice:
-                raise ParameterError(
-                    f"the legend has the {what} {', '.join(twice)} twice: make each one unique"
-                )
+                raise ParameterError(f"the legend has the {what} {', '.join(twice)} twice: make each one unique")
         if self.nodata in self.values or not 0 <= self.nodata <= 255:
             raise ParameterError(f"nodata {self.nodata} is a class value or outside 0 to 255: choose another")
 
@@ -93,7 +89,5 @@ class Legend:
     def unnamed(cls, values: tuple[int, ...]) -> "Legend":
         """A legend for a class map of which only the values are known: ``class 1``, ``class 2`` ..."""
         return cls(
-            classes=tuple(
-                LegendClass(value=v, name=f"class {v}", color=default_color(i)) for i, v in enumerate(values)
-            )
+            classes=tuple(LegendClass(value=v, name=f"class {v}", color=default_color(i)) for i, v in enumerate(values))
         )

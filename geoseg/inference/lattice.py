@@ -37,9 +37,7 @@ def starts(length: int, *, window: int, stride: int) -> tuple[int, ...]:
         (0, 6, 7)
     """
     if length < 1:
-        raise ParameterError(
-            f"an axis of {length} px cannot be covered: a raster has at least one pixel each way"
-        )
+        raise ParameterError(f"an axis of {length} px cannot be covered: a raster has at least one pixel each way")
     if not 1 <= stride <= window:
         raise ParameterError(
             f"stride {stride} px with windows of {window} px leaves gaps: choose a stride from 1 to {window}"
@@ -113,9 +111,7 @@ class Lattice:
     """Windows along columns."""
 
     @classmethod
-    def cover(
-        cls, height: int, width: int, *, window: int, overlap: float, output_stride: int = 1
-    ) -> "Lattice":
+    def cover(cls, height: int, width: int, *, window: int, overlap: float, output_stride: int = 1) -> "Lattice":
         """The lattice that covers a scene.
 
         The stride is rounded down to a multiple of the network's output stride, so that its deepest grid lands alike
@@ -132,9 +128,7 @@ class Lattice:
             ParameterError: If the overlap is not in ``[0, 1)`` or the window is smaller than 1 px.
         """
         if not 0 <= overlap < 1:
-            raise ParameterError(
-                f"overlap {overlap} is not a share of the window: choose one from 0 to below 1"
-            )
+            raise ParameterError(f"overlap {overlap} is not a share of the window: choose one from 0 to below 1")
         if window < 1:
             raise ParameterError(f"window of {window} px: choose at least 1")
         stride = max(1, round(window * (1 - overlap)))
