@@ -1,7 +1,7 @@
 """Where windows and blocks lie: pure integers, fixed by the scene alone.
 
-Windows lie on a product lattice: window starts along rows times window starts along columns. They never depend on how the
-scene is cut into blocks, so every block sees the same windows and the cut cannot show in the result.
+Windows lie on a product lattice: window starts along rows times window starts along columns. They never depend on how
+the scene is cut into blocks, so every block sees the same windows and the cut cannot show in the result.
 """
 
 from collections.abc import Iterator

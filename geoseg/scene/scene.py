@@ -44,7 +44,7 @@ class Scene:
     driver: str
     """The one GDAL driver that may open the files."""
     validity: Literal["values", "mask"]
-    """``values``: nodata values and NaN decide alone. ``mask``: an alpha band or a mask (internal, side-car) besides."""
+    """``values``: nodata values and NaN decide alone. ``mask``: an alpha band or a mask (internal, side-car) too."""
     block_shape: tuple[int, int]
     """Rows and columns of the files' internal blocks."""
     scaled: bool
