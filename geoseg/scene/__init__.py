@@ -1,1 +1,1 @@
-"""geoseg.scene."""
+"""What the user has -> Scene: named bands on one pixel grid."""

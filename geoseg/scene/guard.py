@@ -1,0 +1,199 @@
+"""The one door through which rasters are opened, with what is checked before and right after.
+
+Files come from strangers. Before GDAL sees a name: it must be a regular file or a URL, and the driver follows from the
+suffix, because GDAL would read a VRT under a ``.tif`` name and through it any file of the machine. Right after opening:
+declared sizes are held against the file's size and against limits, before anything is allocated.
+"""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from geoseg.errors import SceneError, printable
+
+__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster"]
+
+DRIVERS = {
+    ".tif": "GTiff",
+    ".tiff": "GTiff",
+    ".gtiff": "GTiff",
+    ".jp2": "JP2OpenJPEG",
+    ".j2k": "JP2OpenJPEG",
+    ".vrt": "VRT",
+    ".img": "HFA",
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+}
+"""Suffix to the one GDAL driver that may open it."""
+
+_REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
+_MAX_BANDS = 4096
+_MAX_BLOCK_BYTES = 1 << 30
+_SUSPICIOUS_BYTES = 1 << 30
+_MAX_RATIO = 100_000  # an honest empty class map reaches some 60,000 to 1
+_MAX_VRT_BYTES = 16 << 20
+
+# A hung server must not hang the run: GDAL has no timeout of its own.
+_REMOTE_OPTIONS = {
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing request per file; side-car files are a local matter
+    "VSI_CACHE": "TRUE",
+}
+
+
+def is_remote(href: str) -> bool:
+    """Whether a name means something on a network: a URL or one of GDAL's network file systems."""
+    return href.startswith(_REMOTE)
+
+
+def driver_for(href: str) -> str:
+    """The GDAL driver that may open this file, by its suffix.
+
+    Raises:
+        SceneError: If the suffix is not one of a raster that geoseg opens.
+    """
+    suffix = Path(href.split("?", 1)[0]).suffix.lower()
+    if suffix not in DRIVERS:
+        raise SceneError(
+            f"{printable(href)}: {suffix or 'no suffix'!r} is not a raster format geoseg opens ({', '.join(DRIVERS)}); "
+            "convert it with gdal_translate, or rename it if it is one of these"
+        )
+    return DRIVERS[suffix]
+
+
+def _check_file(href: str) -> os.stat_result:
+    """Stat of a regular, non-empty file.
+
+    A named pipe would hang the opening for ever, a device never ends, so the kind is asked first.
+    """
+    try:
+        info = Path(href).stat()
+    except OSError as error:
+        if Path(href).is_symlink():
+            raise SceneError(
+                f"{printable(href)}: a symbolic link to a file that does not exist; restore the file or remove the link"
+            ) from error
+        reason = error.strerror or str(error)
+        raise SceneError(f"{printable(href)}: cannot be read: {reason.lower()}; check the path") from error
+    if not stat.S_ISREG(info.st_mode):
+        raise SceneError(f"{printable(href)}: not a regular file but a folder, pipe or device; name a raster file")
+    if info.st_size == 0:
+        raise SceneError(f"{printable(href)}: an empty file of 0 bytes, not a raster; copy or download it again")
+    return info
+
+
+def _check_vrt(path: Path) -> None:
+    """Refuse a VRT that runs code, reads raw bytes, or leaves its own folder."""
+    name = printable(path)
+    if path.stat().st_size > _MAX_VRT_BYTES:
+        raise SceneError(f"{name}: a VRT of more than {_MAX_VRT_BYTES >> 20} MiB; build a smaller one")
+    text = path.read_bytes()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SceneError(f"{name}: a VRT with a document type or entities is not opened; write it with gdalbuildvrt")
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - entities were refused above
+    except ET.ParseError as error:
+        raise SceneError(f"{name}: not a VRT: {error}; build it again with gdalbuildvrt") from error
+    for node in root.iter():
+        if "Raw" in node.get("subClass", "") or node.tag.startswith("PixelFunction"):
+            raise SceneError(
+                f"{name}: a VRT with raw bands or pixel functions reads any bytes or runs code; "
+                "write its result to a GeoTIFF with gdal_translate"
+            )
+        if node.tag in ("SourceFilename", "SourceDataset"):
+            _check_vrt_source(path, node)
+
+
+def _check_vrt_source(path: Path, node: ET.Element) -> None:
+    source = (node.text or "").strip()
+    folder = path.resolve().parent
+    target = (folder / source) if node.get("relativeToVRT") == "1" else Path(source)
+    shown = f"{printable(path)}: its source {printable(source)!r}"
+    if is_remote(source) or ":" in source or not target.resolve().is_relative_to(folder):
+        raise SceneError(f"{shown} lies outside the folder of the VRT and is not followed; put both into one folder")
+    if DRIVERS.get(target.suffix.lower(), "VRT") == "VRT":
+        raise SceneError(f"{shown} is not a GeoTIFF or another plain raster; point the VRT at the files themselves")
+    try:
+        with open_raster(str(target)):
+            pass
+    except SceneError as error:
+        raise SceneError(f"{shown} cannot be used: {error}") from error
+
+
+def _check_declared(dataset: DatasetReader, file_bytes: int | None) -> None:
+    """Hold declared sizes against limits and against the file, before anything is allocated."""
+    name = printable(dataset.name)
+    if dataset.count < 1 or dataset.width < 1 or dataset.height < 1:
+        raise SceneError(f"{name}: declares no pixels ({dataset.count} bands); name its subdataset, or repair the file")
+    if dataset.count > _MAX_BANDS:
+        raise SceneError(f"{name}: declares {dataset.count} bands, more than {_MAX_BANDS}; select bands first")
+    itemsize = max(_itemsize(t) for t in dataset.dtypes)
+    rows, cols = dataset.block_shapes[0]
+    if rows * cols * itemsize > _MAX_BLOCK_BYTES:
+        raise SceneError(
+            f"{name}: declares blocks of {cols} x {rows} px, {rows * cols * itemsize >> 20} MiB each, "
+            "too big to decode; rewrite it in tiles with gdal_translate -co TILED=YES"
+        )
+    declared = dataset.width * dataset.height * dataset.count * itemsize
+    if file_bytes is not None and declared > _SUSPICIOUS_BYTES and declared > _MAX_RATIO * file_bytes:
+        raise SceneError(
+            f"{name}: declares {dataset.width} x {dataset.height} px, {declared >> 20} MiB, in a file of {file_bytes} "
+            "bytes: a size beyond reason; if it is honest, rewrite it with gdal_translate"
+        )
+
+
+def _itemsize(dtype: str) -> int:
+    # complex_int16 is GDAL's alone; numpy does not know it
+    return 4 if dtype == "complex_int16" else np.dtype(dtype).itemsize
+
+
+@contextmanager
+def open_raster(href: str) -> Iterator[DatasetReader]:
+    """A raster, opened through every check of this module and closed at the end.
+
+    Use the dataset in the thread that opened it only: GDAL's handles are not thread-safe.
+
+    Args:
+        href: A path or a URL.
+
+    Raises:
+        SceneError: If it is not a regular file or URL, not what its suffix says, or declares sizes beyond reason.
+    """
+    driver = driver_for(href)
+    remote = is_remote(href)
+    size = None if remote else _check_file(href).st_size
+    if driver == "VRT":
+        if remote:
+            raise SceneError(f"{printable(href)}: a VRT from the network is not followed; download it with its sources")
+        _check_vrt(Path(href))
+        size = None
+    options = _REMOTE_OPTIONS if remote else {}
+    with rasterio.Env(**options), warnings.catch_warnings():
+        # whether a raster is georeferenced is asked by open_scene, which says it better
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            dataset = rasterio.open(href, driver=driver)
+        except (RasterioError, ValueError) as error:
+            reason = " ".join(printable(error).split())
+            raise SceneError(
+                f"{printable(href)}: cannot be opened as {driver}: {reason}; "
+                "check with gdalinfo that the file is whole and is what its name says"
+            ) from error
+        with dataset:
+            _check_declared(dataset, size)
+            yield dataset

@@ -1,0 +1,59 @@
+"""What the user named -> a sorted list of rasters: files, folders (recursive), globs, URLs."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from geoseg.errors import InputError, printable
+from geoseg.scene.guard import DRIVERS, is_remote
+
+__all__ = ["find_rasters"]
+
+
+def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
+    """Files below a folder with a raster's suffix; links to folders are not followed, so that none can loop."""
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            f for f in folders if not f.startswith(".") and (excluded is None or Path(base, f).resolve() != excluded)
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in DRIVERS:
+                yield Path(base, name)
+
+
+def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None) -> list[str]:
+    """The rasters that files, folders, globs and URLs name, each once, in the order named and sorted within.
+
+    Folders are searched through all levels for files with a raster's suffix (`guard.DRIVERS`). Side files
+    (``.ovr``, ``.msk``, ``.aux.xml``) and hidden files are not inputs. A file that is named itself is taken
+    whatever it is called, so that opening it can say what is wrong.
+
+    Args:
+        named: What the user gave.
+        exclude: A folder that is not searched: the output folder, when it lies inside an input folder.
+
+    Raises:
+        InputError: If nothing at all was found.
+    """
+    excluded = exclude.resolve() if exclude is not None else None
+    found: dict[str, None] = {}
+    named = [os.fspath(n) for n in named]
+    for item in named:
+        path = Path(item)
+        if is_remote(item):
+            found[item] = None
+        elif path.is_dir():
+            found.update((str(p), None) for p in _walk(path, excluded))
+        elif glob.has_magic(item) and not os.path.lexists(item):
+            for match in sorted(glob.glob(item, recursive=True)):  # noqa: PTH207 - pathlib's glob is relative only
+                if Path(match).is_dir():
+                    found.update((str(p), None) for p in _walk(Path(match), excluded))
+                else:
+                    found[match] = None
+        else:
+            found[item] = None
+    if not found:
+        shown = ", ".join(printable(n) for n in named) or "nothing"
+        raise InputError(f"no rasters found in {shown}: name files or folders with {', '.join(DRIVERS)} files")
+    return list(found)

@@ -1,0 +1,233 @@
+"""A raster file -> Scene: bands with names, validity, georeference; or the reason why not."""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+
+from geoseg.errors import ParameterError, SceneError, printable
+from geoseg.scene.guard import driver_for, is_remote, open_raster
+from geoseg.scene.scene import Band, Scene
+
+__all__ = ["open_scene"]
+
+# Only names that mean one band whatever the sensor: "B4" is red on Landsat 8 and near infrared on Landsat 5.
+_COMMON_NAMES = {
+    "b02": "blue", "b03": "green", "b04": "red", "b05": "rededge071", "b06": "rededge075", "b07": "rededge078",
+    "b08": "nir", "b8a": "nir08", "b11": "swir16", "b12": "swir22", "b01": "coastal", "b09": "nir09",
+    "nir1": "nir", "near infrared": "nir", "near-infrared": "nir", "nearinfrared": "nir",
+    "swir1": "swir16", "swir_1": "swir16", "swir 1": "swir16",
+    "swir2": "swir22", "swir_2": "swir22", "swir 2": "swir22",
+}  # fmt: skip
+_PLAIN_NAMES = {"coastal", "blue", "green", "red", "nir"}
+_LANDSAT_OLI = {
+    "sr_b1": "coastal", "sr_b2": "blue", "sr_b3": "green", "sr_b4": "red", "sr_b5": "nir",
+    "sr_b6": "swir16", "sr_b7": "swir22",
+}  # fmt: skip
+_COLOR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
+_SAMPLE_BYTES = 1 << 16
+
+
+def open_scene(
+    path: str | os.PathLike[str],
+    *,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+) -> Scene:
+    """The scene in a raster file: its bands, grid and validity; no pixels are read.
+
+    Band names come from the file's band descriptions, else from its colour interpretation, else they are
+    ``band 1``, ``band 2`` ... Validity comes from nodata values (per band), NaN, an alpha band, and internal or
+    side-car masks, all together. Rotated and south-up grids are kept as they are: every output gets the same grid.
+
+    Args:
+        path: A file or URL of a format in `guard.DRIVERS`.
+        bands: Names for the file's bands in file order, alpha not counted, instead of the file's own.
+        scale: Physical value per stored unit for all bands, instead of the file's own.
+        offset: Physical value of a stored 0 for all bands, instead of the file's own.
+
+    Raises:
+        SceneError: If it cannot be opened, or has no CRS, no position, only control points, complex or palette pixels.
+        ParameterError: If ``bands`` does not fit the file, or scale is 0 or not finite.
+    """
+    href = os.fspath(path)
+    for what, value in (("scale", scale), ("offset", offset)):
+        if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
+            raise ParameterError(f"{what} {value} cannot turn stored pixels into physical values: give a finite number")
+    with open_raster(href) as dataset:
+        name = printable(href)
+        _check_pixels(dataset, name)
+        geobox = _geobox(dataset, name)
+        alpha = [i for i, c in enumerate(dataset.colorinterp, 1) if c is ColorInterp.alpha and dataset.count > 1]
+        spectral = [i for i in dataset.indexes if i not in alpha]
+        if bands is not None and len(bands) == dataset.count:
+            # four names for four bands of which GDAL takes one for alpha: the user knows better
+            spectral, alpha = list(dataset.indexes), []
+        named = tuple(
+            _band(dataset, href, index, band_name)
+            for index, band_name in zip(spectral, _band_names(dataset, spectral, bands, name), strict=True)
+        )
+        if scale is not None or offset is not None:
+            s, o = 1.0 if scale is None else scale, 0.0 if offset is None else offset
+            named = tuple(replace(b, scale=s, offset=o) for b in named)
+        return Scene(
+            id=Path(href.split("?", 1)[0]).stem,
+            href=href,
+            geobox=geobox,
+            bands=named,
+            driver=driver_for(href),
+            validity="mask" if alpha or _has_mask(dataset, spectral) else "values",
+            block_shape=_block_shape(dataset),
+            scaled=scale is not None or offset is not None or any((b.scale, b.offset) != (1.0, 0.0) for b in named),
+            acquired=_acquired(dataset, href),
+            fingerprint=_fingerprint(href, dataset),
+        )
+
+
+def _check_pixels(dataset: DatasetReader, name: str) -> None:
+    if len(dataset.subdatasets) > 1:
+        raise SceneError(
+            f"{name}: holds {len(dataset.subdatasets)} images; write the one that is meant to a file of its own, "
+            f"for example gdal_translate {printable(dataset.subdatasets[0])} one.tif"
+        )
+    if any(t.startswith("complex") for t in dataset.dtypes):
+        raise SceneError(f"{name}: complex pixels are not supported; compute the magnitude or intensity first")
+    if dataset.colorinterp[0] is ColorInterp.palette:
+        raise SceneError(
+            f"{name}: a palette image: its pixels are indices of colours, not measurements; "
+            "expand it with gdal_translate -expand rgb"
+        )
+
+
+def _geobox(dataset: DatasetReader, name: str) -> GeoBox:
+    transform = dataset.transform
+    placed = not transform.is_identity
+    if not placed and (dataset.gcps[0] or dataset.rpcs is not None):
+        kind = f"{len(dataset.gcps[0])} ground control points" if dataset.gcps[0] else "a sensor model (RPC)"
+        raise SceneError(f"{name}: has {kind} but no geotransform; warp it onto a map grid first, with gdalwarp")
+    if dataset.crs is None:
+        raise SceneError(
+            f"{name}: has no CRS (coordinate reference system), so nothing says where it lies; "
+            "set it with gdal_edit.py -a_srs EPSG:CODE"
+        )
+    if not placed:
+        raise SceneError(f"{name}: has a CRS but no geotransform, so no position; set it with gdal_edit.py -a_ullr")
+    if transform.is_degenerate or not all(map(math.isfinite, transform[:6])):
+        raise SceneError(f"{name}: its geotransform {tuple(transform[:6])} gives pixels of no size; repair it")
+    try:
+        return GeoBox((dataset.height, dataset.width), transform, dataset.crs.to_wkt())
+    except (CRSError, ValueError) as error:
+        raise SceneError(
+            f"{name}: its CRS cannot be used: {printable(error)}; set another with gdal_edit.py"
+        ) from error
+
+
+def _band_names(dataset: DatasetReader, spectral: list[int], asked: Sequence[str] | None, name: str) -> list[str]:
+    """Names in the order of ``spectral``: 1. what the user says, 2. descriptions, 3. colours, 4. numbers."""
+    if asked is not None:
+        if len(asked) != len(spectral):
+            raise ParameterError(
+                f"{name}: {len(asked)} band names for {len(spectral)} bands ({', '.join(asked)}); name each band once"
+            )
+        names = [_common(a) for a in asked]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ParameterError(f"{name}: the band name {', '.join(twice)} is given twice; make each one unique")
+        return names
+    described = [_common(dataset.descriptions[i - 1] or "") for i in spectral]
+    if "sr_b6" in described:  # only Landsat 8 and 9 have a surface reflectance band 6; on 5 and 7, band 2 is green
+        described = [_LANDSAT_OLI.get(n, n) for n in described]
+    colored = [_COLOR_NAMES.get(dataset.colorinterp[i - 1], "") for i in spectral]
+    if len(spectral) != 3 or set(colored) != {"red", "green", "blue"}:
+        colored = [""] * len(spectral)  # GDAL calls the first three of any four byte bands red, green, blue
+    names = described if any(described) else colored
+    return [n if n and names.count(n) == 1 else f"band {i}" for n, i in zip(names, spectral, strict=True)]
+
+
+def _common(text: str) -> str:
+    """The common name for a band's description; unknown descriptions are kept, in lower case.
+
+    Example:
+        >>> [_common(t) for t in ("B02", "B5 nir", "SWIR 1", "Red edge 1", "elevation")]
+        ['blue', 'nir', 'swir16', 'red edge 1', 'elevation']
+    """
+    word = text.strip().lower()
+    if word in _COMMON_NAMES:
+        return _COMMON_NAMES[word]
+    words = {_COMMON_NAMES.get(w, w) for w in re.split(r"[^a-z0-9]+", word)} & set(_COMMON_NAMES.values())
+    words |= set(re.split(r"[^a-z0-9]+", word)) & _PLAIN_NAMES
+    return words.pop() if len(words) == 1 and "edge" not in word else word
+
+
+def _band(dataset: DatasetReader, href: str, index: int, name: str) -> Band:
+    dtype = dataset.dtypes[index - 1]
+    nodata = dataset.nodatavals[index - 1]
+    if nodata is not None and np.dtype(dtype).kind != "f" and not float(nodata).is_integer():
+        nodata = None  # GDAL keeps NaN or 0.5 on an integer band; no pixel can equal it
+    scale, offset = float(dataset.scales[index - 1]), float(dataset.offsets[index - 1])
+    if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
+        raise SceneError(
+            f"{printable(href)}: band {index} declares scale {scale} and offset {offset}, which give no "
+            "value; pass --scale and --offset"
+        )
+    return Band(name=name, href=href, index=index, dtype=dtype, scale=scale, offset=offset, nodata=nodata)
+
+
+def _has_mask(dataset: DatasetReader, spectral: list[int]) -> bool:
+    return any(MaskFlags.per_dataset in dataset.mask_flag_enums[i - 1] for i in spectral)
+
+
+def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
+    rows, cols = dataset.block_shapes[0]
+    return int(rows), int(cols)
+
+
+def _acquired(dataset: DatasetReader, href: str) -> datetime | None:
+    """Acquisition time: 1. the tags of common products, 2. a date in the file's name; else not known."""
+    tags = dataset.tags()
+    for key in ("ACQUISITION_DATE", "DATE_ACQUIRED", "TIFFTAG_DATETIME", "acquired", "datetime"):
+        text = tags.get(key, "").strip()
+        for pattern in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"):
+            try:
+                return datetime.strptime(text, pattern).replace(tzinfo=UTC)
+            except ValueError:
+                continue
+    match = _DATE.search(Path(href).stem.replace("_", " "))
+    if match is None:
+        return None
+    try:
+        return datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
+    except ValueError:  # 31 February
+        return None
+
+
+def _fingerprint(href: str, dataset: DatasetReader) -> str:
+    """SHA-256 over what identifies the content without reading all of it.
+
+    Local files: size, time of change, head and tail, of each file of the dataset (side-car masks count). Remote
+    files: the name and the declared shape.
+    """
+    digest = hashlib.sha256(f"{dataset.shape} {dataset.count} {dataset.dtypes} {dataset.transform[:6]}".encode())
+    for file in [href] if is_remote(href) else sorted(dataset.files):
+        digest.update(Path(file).name.encode("utf-8", "surrogateescape"))
+        if is_remote(href):
+            continue
+        with Path(file).open("rb") as stream:
+            info = os.fstat(stream.fileno())
+            digest.update(f"{info.st_size} {info.st_mtime_ns}".encode())
+            digest.update(stream.read(_SAMPLE_BYTES))
+            stream.seek(max(0, info.st_size - _SAMPLE_BYTES))
+            digest.update(stream.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
