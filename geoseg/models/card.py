@@ -1,0 +1,215 @@
+"""ModelCard: what a model expects of its pixels and what its outputs mean."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from geoseg.errors import ModelError, ParameterError, printable
+from geoseg.legend import Legend, LegendClass
+from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml
+
+__all__ = [
+    "WEIGHT_SUFFIXES",
+    "Architecture",
+    "BandQuantiles",
+    "CardBand",
+    "CardClass",
+    "ModelCard",
+    "card_from_yaml",
+    "card_schema",
+]
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+"""Kinds of weight files; only the first cannot hold code at all."""
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+_Scalar = bool | int | float | str
+_Plain = _Scalar | tuple[_Scalar, ...] | None
+
+
+class _CardPart(BaseModel):
+    """Frozen, and an unknown key is an error: a misspelt key must not become a silent default."""
+
+    # protected_namespaces: the model's own names are not pydantic's
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class CardBand(_CardPart):
+    """One input band. Normalised input = (physical value - ``mean``) / ``std``."""
+
+    name: _Name = Field(description="Common name: blue, green, red, rededge071, nir, nir08, swir16, swir22, or free")
+    required: bool = Field(default=True, description="Whether a scene must have the band")
+    mean: _Finite = Field(default=0.0, description="Subtracted, in the card's units")
+    std: _Finite = Field(default=1.0, gt=0, description="Divided by, in the card's units")
+
+
+class CardClass(_CardPart):
+    """One output, in the order of the network's channels."""
+
+    value: int = Field(ge=0, le=254, description="Number in the class map; 255 is nodata")
+    name: _Name = Field(description="What people call it")
+    color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb', in quotes: # starts a comment in YAML")
+
+
+class Architecture(_CardPart):
+    """A network of segmentation_models_pytorch, by name."""
+
+    name: _Name = Field(description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, DeepLabV3, DeepLabV3Plus ...")
+    encoder: _Name = Field(description="Encoder, such as resnet18 or tu-mobilenetv3_small_050")
+    options: dict[str, _Plain] = Field(default={}, description="Further arguments of the architecture, plain values")
+
+
+class BandQuantiles(_CardPart):
+    """Quantiles of one band over the training pixels, in the card's units."""
+
+    p1: _Finite
+    p50: _Finite
+    p99: _Finite
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        if not self.p1 <= self.p50 <= self.p99:
+            raise ValueError(f"quantiles {self.p1}, {self.p50}, {self.p99} do not ascend")
+        return self
+
+
+class ModelCard(_CardPart):
+    """The validated description of a model.
+
+    It is enforced, not decoration: bands are taken by name and in this order, units and ground sampling distance are
+    compared with the scene's, and classes become the legend of every output.
+    """
+
+    name: _Name
+    version: _Name
+    description: str = ""
+    license: str = ""
+    kind: Literal["smp", "spectral", "kmeans"] = Field(description="How the network is built")
+    architecture: Architecture | None = Field(default=None, description="For kind smp only")
+    weights: str | None = Field(default=None, description="File beside the card, for kind smp only")
+    weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="Checked when given")
+    bands: tuple[CardBand, ...] = Field(default=(), max_length=1024, description="In the model's order; none = any")
+    units: Literal["reflectance", "dn", "any"] = Field(description="Physical unit the bands are expected in")
+    gsd_m: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="Metres of ground per pixel")
+    gsd_tolerance: float = Field(default=0.25, ge=0, allow_inf_nan=False, description="Accepted share off gsd_m")
+    window: int = Field(default=512, ge=1, le=16384, description="Pixels the network sees at once, along one side")
+    fixed_window: bool = Field(default=False, description="Whether the network takes this window only")
+    output_stride: int = Field(default=32, ge=1, le=1024, description="Pixels of the network's deepest grid")
+    overlap: float = Field(default=0.25, ge=0, lt=1, description="Share of a window shared with the next")
+    blend: Literal["gaussian", "hann", "linear", "flat", "centre"] = "gaussian"
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by it")
+    nodata_fill: _Finite = Field(default=0.0, description="Where there is no observation, normalised: 0 = band mean")
+    classes: tuple[CardClass, ...] = Field(min_length=1, max_length=255, description="In the order of the outputs")
+    quantiles: dict[str, BandQuantiles] = Field(default={}, description="By band name, as seen in training")
+    training: str = Field(default="", description="Data and method, in words")
+    source: str = Field(default="", description="Paper or page to cite")
+
+    @field_validator("weights")
+    @classmethod
+    def _beside_the_card(cls, weights: str | None) -> str | None:
+        if weights is None:
+            return None
+        if not weights.isprintable() or weights != Path(weights).name or "\\" in weights or ".." in weights:
+            raise ValueError("is not a plain file name: put the weights beside the card and write their name only")
+        if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
+            raise ValueError(f"ends in none of {', '.join(WEIGHT_SUFFIXES)}: convert the weights to safetensors")
+        return weights
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        names = [band.name for band in self.bands]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"bands {', '.join(twice)} are listed twice")
+        if unknown := sorted(set(self.quantiles) - set(names)):
+            raise ValueError(f"quantiles are given for {', '.join(unknown)}, which no band is called")
+        if self.window % self.output_stride:
+            raise ValueError(f"window {self.window} is not a multiple of output_stride {self.output_stride}")
+        self._check_kind()
+        try:
+            _ = self.legend
+        except ParameterError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def _check_kind(self) -> None:
+        if self.kind != "smp":
+            for key in ("architecture", "weights", "weights_sha256"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is given, but kind {self.kind} has none: remove it")
+            return
+        for key in ("architecture", "weights", "bands"):
+            if not getattr(self, key):
+                raise ValueError(f"kind smp needs {key}")
+        if len(self.classes) < 2:
+            raise ValueError("a network with one output cannot be read as classes: kind smp needs two or more")
+
+    @property
+    def legend(self) -> Legend:
+        """Classes with names and colours, in the order of the outputs."""
+        return Legend(classes=tuple(LegendClass(value=c.value, name=c.name, color=c.color) for c in self.classes))
+
+    def to_yaml(self) -> str:
+        """The card as YAML that :func:`card_from_yaml` reads back to an equal card."""
+        plain = self.model_dump(mode="json", exclude_unset=True)
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+
+
+def card_from_yaml(path: Path) -> ModelCard:
+    """The card in a YAML file.
+
+    Only plain YAML is read: no tags, anchors or aliases, at most 1 MiB, each key once, and no word that YAML
+    takes for something else (``no``, ``010``).
+
+    Args:
+        path: A ``.yaml`` file.
+
+    Returns:
+        The validated card.
+
+    Raises:
+        ModelError: If the file cannot be read, or breaks a rule; all broken rules are named, with file and key.
+    """
+    shown = printable(path)
+    try:
+        content = read_plain_yaml(path)
+    except PlainYamlError as error:
+        raise ModelError(f"cannot read the card {shown}: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{shown} is not a model card: it should hold keys such as name, kind, bands and classes")
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(dict(each)) for each in error.errors(include_url=False)]
+        listed = "; ".join(problems) if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        raise ModelError(f"cannot use the card {shown}: {listed}") from error
+
+
+def card_schema() -> dict[str, Any]:
+    """JSON schema of a card, for editors that check YAML while it is written."""
+    return ModelCard.model_json_schema()
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "bands": CardBand,
+    "classes": CardClass,
+    "architecture": Architecture,
+    "quantiles": BandQuantiles,
+}
+
+
+def _problem(error: dict[str, Any]) -> str:
+    """One broken rule as ``bands[0].std: what is wrong``."""
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    where = printable(where) or "card"
+    if error["type"] == "extra_forbidden":
+        part = ModelCard if len(error["loc"]) == 1 else _PARTS[str(error["loc"][0])]
+        return f"{where}: unknown key; known keys: {', '.join(part.model_fields)}"
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], str | int | float | None):
+        return f"{where}: {message} (got {printable(repr(error['input']))})"
+    return f"{where}: {message}"

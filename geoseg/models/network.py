@@ -1,0 +1,146 @@
+"""Networks from models: by name, never by import path, never from the net."""
+
+import inspect
+import re
+from difflib import get_close_matches
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError, printable
+from geoseg.models.card import Architecture
+from geoseg.models.load import Model
+from geoseg.models.nearest import NearestCentre
+from geoseg.models.spectral import SpectralRules
+from geoseg.models.weights import read_weights
+
+__all__ = ["ARCHITECTURES", "network_for"]
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()
+}
+"""By the name a card uses."""
+
+# Decided by the card elsewhere, or reaching for the net.
+_RESERVED = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
+_SHOWN = 3
+
+
+def network_for(model: Model) -> nn.Module:
+    """The network of a model with its weights; see :func:`geoseg.models.load.build_network`."""
+    if model.card.kind == "spectral":
+        return SpectralRules(model.bands)
+    if model.card.kind == "kmeans":
+        if model.centres is None or model.spread is None:
+            raise ModelError("kmeans has no centres yet: fit it to samples of the scene first")
+        return NearestCentre(model.centres, model.spread)
+    network = _smp_network(model)
+    kept = [i for i, band in enumerate(model.card.bands) if band.name in model.bands]
+    return network if len(kept) == len(model.card.bands) else _FillMissing(network, kept, len(model.card.bands))
+
+
+class _FillMissing(nn.Module):
+    """Puts the band mean (0, normalised) where an optional band is missing."""
+
+    def __init__(self, network: nn.Module, kept: list[int], channels: int) -> None:
+        super().__init__()
+        self.network = network
+        self.kept = kept
+        self.channels = channels
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        n, _, height, width = pixels.shape
+        full = pixels.new_zeros((n, self.channels, height, width))
+        for source, target in enumerate(self.kept):
+            full[:, target] = pixels[:, source]
+        logits: Tensor = self.network(full)
+        return logits
+
+
+def _smp_network(model: Model) -> nn.Module:
+    architecture = model.card.architecture
+    if architecture is None or model.weights is None:
+        raise ModelError(f"model {printable(model.card.name)} has no architecture or no weights: add them to its card")
+    build = _named(architecture, model.source)
+    tensors = read_weights(model.weights, sha256=model.weights_sha256)
+    try:
+        network: nn.Module = build(
+            encoder_name=architecture.encoder,
+            encoder_weights=None,  # smp's default downloads
+            in_channels=len(model.card.bands),
+            classes=model.n_classes,
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in architecture.options.items()},
+        )
+    except Exception as error:  # smp and timm raise whatever their constructors meet
+        raise ModelError(
+            f"cannot build {architecture.name} with encoder {architecture.encoder} for {printable(model.source)}: "
+            f"{printable(error)}; correct architecture in its card"
+        ) from error
+    _fill(network, tensors, model)
+    return network
+
+
+def _named(architecture: Architecture, source: str) -> type[nn.Module]:
+    """The class of an architecture whose name, encoder and options all are known."""
+    if architecture.name not in ARCHITECTURES:
+        raise ModelError(_no_such("architecture", architecture.name, list(ARCHITECTURES), source))
+    build = ARCHITECTURES[architecture.name]
+    encoder = architecture.encoder
+    known = list(smp.encoders.encoders)
+    # a timm name may hold "hf-hub:", which downloads, or "local-dir:"
+    is_timm = encoder.startswith("tu-") and re.fullmatch(r"[\w.-]+", encoder) and timm.is_model(encoder[3:])
+    if encoder not in known and not is_timm:
+        raise ModelError(_no_such("encoder", encoder, known + [f"tu-{name}" for name in timm.list_models()], source))
+    # only what the architecture itself names: **kwargs would reach timm, whose checkpoint_path unpickles a file
+    parameters = [
+        name
+        for name, parameter in inspect.signature(build.__init__).parameters.items()
+        if name != "self" and name not in _RESERVED and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    for option in architecture.options:
+        if option not in parameters:
+            raise ModelError(_no_such(f"option of {architecture.name}", option, parameters, source))
+    return build
+
+
+def _no_such(what: str, name: str, known: list[str], source: str) -> str:
+    lower = {each.lower(): each for each in known}
+    close = [lower[each] for each in get_close_matches(name.lower(), list(lower), n=3)]
+    names = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known)[:20])}"
+    return f"{printable(source)}: there is no {what} {printable(name)!r}; {names}"
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], model: Model) -> None:
+    """Put the weights in; every name and shape must fit."""
+    expected = network.state_dict()
+    # BatchNorm's step counter shapes nothing at inference, and exporters drop it
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in tensors if name not in expected]
+    shapes = [name for name in expected if name in tensors and expected[name].shape != tensors[name].shape]
+    problems = [
+        f"{len(names)} {what} ({', '.join([printable(n) for n in names[:_SHOWN]] + ['...'] * (len(names) > _SHOWN))})"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if names
+    ]
+    if problems:
+        raise ModelError(
+            f"{printable(model.weights)} does not fit {printable(model.source)}: tensors {', '.join(problems)}; "
+            f"{_mend(expected, tensors, shapes, model)}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{printable(model.weights)}: tensor {printable(name)} holds NaN or infinity: train again")
+    network.load_state_dict({**expected, **tensors}, strict=True)
+
+
+def _mend(expected: dict[str, Tensor], tensors: dict[str, Tensor], shapes: list[str], model: Model) -> str:
+    """What most likely differs, in the words of the card."""
+    for name in shapes:
+        want, have = expected[name].shape, tensors[name].shape
+        if name.startswith("encoder.") and len(want) == len(have) == 4 and want[1] == len(model.card.bands):
+            return f"the card has {want[1]} bands, the weights take {have[1]}: correct bands"
+        if name.startswith("segmentation_head.") and want[0] == model.n_classes != have[0]:
+            return f"the card has {want[0]} classes, the weights give {have[0]}: correct classes"
+    return "correct architecture (name, encoder, options) in the card, or get the weights that belong to it"
