@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
@@ -196,4 +197,10 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
             ) from error
         with dataset:
             _check_declared(dataset, size)
-            yield dataset
+            try:
+                yield dataset
+            except CPLE_BaseError as error:
+                # GDAL's own errors surface anywhere a property is asked of a damaged file, bare of the file's name
+                raise SceneError(
+                    f"{printable(href)}: damaged: {' '.join(printable(error).split())}; copy or download it again"
+                ) from error

@@ -38,8 +38,8 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
     """
     excluded = exclude.resolve() if exclude is not None else None
     found: dict[str, None] = {}
-    named = [os.fspath(n) for n in named]
-    for item in named:
+    names = [os.fspath(n) for n in named]
+    for item in names:
         path = Path(item)
         if is_remote(item):
             found[item] = None
@@ -54,6 +54,6 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
         else:
             found[item] = None
     if not found:
-        shown = ", ".join(printable(n) for n in named) or "nothing"
+        shown = ", ".join(printable(n) for n in names) or "nothing"
         raise InputError(f"no rasters found in {shown}: name files or folders with {', '.join(DRIVERS)} files")
     return list(found)

@@ -97,17 +97,17 @@ def open_scene(
 
 
 def _check_pixels(dataset: DatasetReader, name: str) -> None:
-    if len(dataset.subdatasets) > 1:
-        raise SceneError(
-            f"{name}: holds {len(dataset.subdatasets)} images; write the one that is meant to a file of its own, "
-            f"for example gdal_translate {printable(dataset.subdatasets[0])} one.tif"
-        )
     if any(t.startswith("complex") for t in dataset.dtypes):
         raise SceneError(f"{name}: complex pixels are not supported; compute the magnitude or intensity first")
     if dataset.colorinterp[0] is ColorInterp.palette:
         raise SceneError(
             f"{name}: a palette image: its pixels are indices of colours, not measurements; "
             "expand it with gdal_translate -expand rgb"
+        )
+    if len(dataset.subdatasets) > 1:
+        raise SceneError(
+            f"{name}: holds {len(dataset.subdatasets)} images; write the one that is meant to a file of its own, "
+            f"for example gdal_translate {printable(dataset.subdatasets[0])} one.tif"
         )
 
 

@@ -1,0 +1,351 @@
+"""The rolling strip: finished rows of a block, in memory that does not grow with its height.
+
+Windows come in lattice order, row by row. The windows of one lattice row are blended along columns into a strip of
+``window`` rows (class, row, col). The strip is blended with the rows carried over from the lattice row above; then the
+rows that no later window touches are finished and handed out, and the rest is carried on. New source rows are read
+one step ahead in a thread, each once, and kept only until the last window that needs them.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.inference.blend import shares
+from geoseg.inference.engine import Engine
+from geoseg.inference.lattice import Axis, Block, Lattice
+from geoseg.inference.normalise import Normalisation
+
+__all__ = ["LogitRows", "Reader", "stream"]
+
+
+class Reader(Protocol):
+    """Where pixels come from. Used in one thread only, which is not the caller's."""
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Stored values (band, row, col) of a window inside the scene, and where they are valid (row, col)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogitRows:
+    """Finished rows of a block, over its whole width."""
+
+    row_off: int
+    """First row in the scene."""
+    logits: torch.Tensor
+    """Blended logits (class, row, col), float32, on the device; arbitrary finite values where not valid.
+
+    The memory is used again: read them before asking for the rows after the next.
+    """
+    valid: NDArray[np.bool_]
+    """Where there are observations (row, col)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Normalised source rows on the device, over the columns that the block's windows need."""
+
+    start: int
+    end: int
+    pixels: torch.Tensor  # (band, row, col)
+    valid: NDArray[np.bool_]  # (row, col)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """The part of an axis that a block needs: its windows, and the source pixels under them."""
+
+    axis: Axis
+    windows: tuple[int, ...]
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, axis: Axis, first: int, end: int) -> "_Span":
+        windows = axis.touching(first, end)
+        starts = axis.starts
+        return cls(
+            axis=axis,
+            windows=windows,
+            first=starts[windows[0]],
+            end=min(starts[windows[-1]] + axis.window, axis.length),
+        )
+
+
+def _reflected(length: int, window: int) -> NDArray[np.int64]:
+    """Source pixel of each window pixel where a scene is shorter than a window: mirrored at its edges, again and again.
+
+    Example:
+        >>> _reflected(3, 8).tolist()
+        [0, 1, 2, 1, 0, 1, 2, 1]
+    """
+    if length == 1:
+        return np.zeros(window, np.int64)
+    period = 2 * (length - 1)
+    place = np.arange(window) % period
+    return np.minimum(place, period - place)
+
+
+def _read_ahead(
+    reader: Reader, rows: _Span, cols: _Span, normalise: Normalisation, device: torch.device, align: int
+) -> Generator[_Rows]:
+    """Source rows in the pieces that lattice rows add, read and normalised one piece ahead of their use.
+
+    Reads end on multiples of ``align``, the height of the file's own blocks, so that none of those is decoded twice.
+    """
+    starts = [rows.axis.starts[w] for w in rows.windows]
+    ends = [min(s + rows.axis.window, rows.end) for s in starts]
+    edges = [rows.first]
+    for end in ends:
+        aligned = min(-(-end // align) * align, rows.end)
+        if aligned > edges[-1]:
+            edges.append(aligned)
+
+    def load(start: int, end: int) -> _Rows:
+        pixels, valid = reader.read(start, cols.first, end - start, cols.end - cols.first)
+        return _Rows(start=start, end=end, pixels=normalise(pixels, valid, device), valid=valid)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as thread:
+        waiting: deque[Future[_Rows]] = deque()
+        for start, end in pairwise(edges):
+            waiting.append(thread.submit(load, start, end))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Source:
+    """The source rows at hand: takes new ones as windows ask for them, drops those no window needs again."""
+
+    def __init__(self, pieces: Iterator[_Rows]) -> None:
+        self._pieces = pieces
+        self._held: deque[_Rows] = deque()
+
+    def need(self, end: int) -> None:
+        while not self._held or self._held[-1].end < end:
+            self._held.append(next(self._pieces))
+
+    def drop(self, before: int) -> None:
+        while self._held and self._held[0].end <= before:
+            self._held.popleft()
+
+    def parts(self, start: int, end: int) -> Iterator[tuple[slice, slice, _Rows]]:
+        """Where rows ``[start, end)`` lie: place in the result, place in the piece, the piece."""
+        for piece in self._held:
+            top, bottom = max(start, piece.start), min(end, piece.end)
+            if top < bottom:
+                yield slice(top - start, bottom - start), slice(top - piece.start, bottom - piece.start), piece
+
+    def valid(self, start: int, end: int) -> NDArray[np.bool_]:
+        return np.concatenate([piece.valid[inside] for _, inside, piece in self.parts(start, end)])
+
+
+@dataclass(slots=True, kw_only=True)
+class _Windows:
+    """Cuts windows from the source and runs them in batches, which may span lattice rows."""
+
+    engine: Engine
+    source: _Source
+    rows: _Span
+    cols: _Span
+    n_bands: int
+    valid: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    """For each lattice row under way: where its rows are valid, over all source columns."""
+
+    def __iter__(self) -> Iterator[tuple[int, int, torch.Tensor | None]]:
+        """(lattice row, lattice column, logits) in lattice order; None for a window without a valid pixel."""
+        waiting: list[tuple[int, int, bool]] = []
+        batch = self._empty_batch()
+        filled = 0
+        for i in self.rows.windows:
+            self._load(i)
+            for j in self.cols.windows:
+                seen = bool(self.valid[i][:, self._across(j)].any())
+                waiting.append((i, j, seen))
+                if not seen:
+                    continue
+                self._cut(i, j, batch[filled])
+                filled += 1
+                if filled == len(batch):
+                    yield from self._run(batch, filled, waiting)
+                    waiting, filled = [], 0
+                    if len(batch) != self.engine.batch_size:  # it was halved: memory had run out
+                        batch = self._empty_batch()
+            if not filled:
+                yield from ((a, b, None) for a, b, _ in waiting)
+                waiting = []
+        if filled:
+            yield from self._run(batch, filled, waiting)
+
+    def _empty_batch(self) -> torch.Tensor:
+        shape = (self.engine.batch_size, self.n_bands, self.rows.axis.window, self.cols.axis.window)
+        return torch.zeros(shape, device=self.engine.device).to(memory_format=torch.channels_last)
+
+    def _down(self, i: int) -> tuple[int, int]:
+        top = self.rows.axis.starts[i]
+        return top, min(top + self.rows.axis.window, self.rows.end)
+
+    def _across(self, j: int) -> slice:
+        left = self.cols.axis.starts[j]
+        right = min(left + self.cols.axis.window, self.cols.end)
+        return slice(left - self.cols.first, right - self.cols.first)
+
+    def _load(self, i: int) -> None:
+        top, bottom = self._down(i)
+        self.source.drop(top)
+        self.source.need(bottom)
+        self.valid[i] = self.source.valid(top, bottom)
+
+    def _cut(self, i: int, j: int, window: torch.Tensor) -> None:
+        (top, bottom), cols = self._down(i), self._across(j)
+        height, width = bottom - top, cols.stop - cols.start
+        for place, inside, piece in self.source.parts(top, bottom):
+            window[:, place, :width] = piece.pixels[:, inside, cols]
+        if height < window.shape[1] or width < window.shape[2]:
+            down = torch.from_numpy(_reflected(height, window.shape[1])).to(window.device)
+            across = torch.from_numpy(_reflected(width, window.shape[2])).to(window.device)
+            window.copy_(window[:, down][:, :, across])
+
+    def _run(
+        self, batch: torch.Tensor, filled: int, waiting: list[tuple[int, int, bool]]
+    ) -> Iterator[tuple[int, int, torch.Tensor | None]]:
+        # on the CPU a short batch is run at full size, see Engine
+        logits = iter(self.engine(batch if self.engine.device.type == "cpu" else batch[:filled]))
+        for i, j, seen in waiting:
+            yield i, j, next(logits) if seen else None
+
+
+def _blend_into(mean: torch.Tensor, value: torch.Tensor, share: torch.Tensor) -> None:
+    """One step of the running mean, in place; exact where mean and value are equal.
+
+    Three plain operations, each rounded alike at every position: a fused one may round its vector body and its tail
+    differently, and the result would depend on the cut.
+    """
+    step = value - mean
+    step *= share
+    mean += step
+
+
+class _Strip:
+    """The running means of one lattice row, and of the rows above that reach into it."""
+
+    def __init__(
+        self, rows: _Span, cols: _Span, block: Block, n_classes: int, blend: str, device: torch.device
+    ) -> None:
+        self._rows, self._cols, self._block = rows, cols, block
+        self._row_shares = [torch.from_numpy(s).to(device)[:, None] for s in shares(rows.axis, blend)]
+        self._col_shares = [torch.from_numpy(s).to(device) for s in shares(cols.axis, blend)]
+        # two in turn: one is being read by whoever took its rows while the other is filled
+        shape = (2, n_classes, rows.axis.window, block.width)
+        self._here, self._other = torch.zeros(shape, device=device)
+        self._carried: torch.Tensor | None = None
+        self._covered = block.col_off
+        self.row: int | None = None
+        """Lattice row that is being filled."""
+
+    def begin(self, i: int) -> None:
+        """Start the next lattice row."""
+        self._here, self._other = self._other, self._here
+        self._covered = self._block.col_off
+        self.row = i
+
+    def add(self, j: int, logits: torch.Tensor | None) -> None:
+        """Blend a window (class, row, col) into the lattice row; None leaves pixels that are not valid anyway."""
+        left = self._cols.axis.starts[j]
+        first = max(left, self._block.col_off)
+        end = min(left + self._cols.axis.window, self._block.col_end)
+        old = min(self._covered, end)
+        strip = self._here[:, :, first - self._block.col_off : end - self._block.col_off]
+        n_old = max(old - first, 0)
+        if logits is None:
+            strip[:, :, n_old:] = 0
+        else:
+            values = logits[:, :, first - left : end - left]
+            if n_old:
+                share = self._col_shares[j][first - left : first - left + n_old]
+                _blend_into(strip[:, :, :n_old], values[:, :, :n_old], share)
+            strip[:, :, n_old:] = values[:, :, n_old:]
+        self._covered = max(self._covered, end)
+
+    def finish(self) -> tuple[int, torch.Tensor]:
+        """First row and logits (class, row, col) of the rows that no later window touches."""
+        assert self.row is not None
+        i, starts = self.row, self._rows.axis.starts
+        if self._carried is not None:
+            height = self._carried.shape[1]
+            _blend_into(self._carried, self._here[:, :height], self._row_shares[i][:height])
+            self._here[:, :height] = self._carried
+        end = self._rows.end if i == self._rows.windows[-1] else starts[i + 1]
+        self._carried = self._here[:, end - starts[i] :].clone()
+        return starts[i], self._here[:, : end - starts[i]]
+
+
+def stream(
+    reader: Reader,
+    engine: Engine,
+    lattice: Lattice,
+    block: Block,
+    *,
+    normalise: Normalisation,
+    n_classes: int,
+    blend: str = "gaussian",
+    align: int = 1,
+) -> Iterator[LogitRows]:
+    """Blended logits of a block, in finished rows from top to bottom.
+
+    Windows without a valid pixel are not computed. The result does not depend on the block: every pixel is blended from
+    the same windows in the same order whatever the cut. Memory, none of it growing with the block's height: two strips
+    of ``4 * n_classes * window * block.width`` bytes and at most one more carried over, and source rows of
+    ``4 * bands * (window + align) * width`` bytes with one more piece read ahead.
+
+    Args:
+        reader: Where pixels come from; used in a thread of its own.
+        engine: The network on its device.
+        lattice: All windows of the scene.
+        block: Which pixels to compute.
+        normalise: Gain and bias of each band.
+        n_classes: Classes that the network gives.
+        blend: Name of the weight shape, see `blend`.
+        align: Rows of the source file's own blocks.
+
+    Yields:
+        Rows that follow one another without a gap and fill the block.
+    """
+    rows = _Span.of(lattice.rows, block.row_off, block.row_end)
+    cols = _Span.of(lattice.cols, block.col_off, block.col_end)
+    # a source block higher than a window is left to GDAL's cache: aligned reads would hold all of it
+    pieces = _read_ahead(
+        reader, rows, cols, normalise, engine.device, align if align <= max(rows.axis.window, 1024) else 1
+    )
+    windows = _Windows(engine=engine, source=_Source(pieces), rows=rows, cols=cols, n_bands=len(normalise.gain))
+    strip = _Strip(rows, cols, block, n_classes, blend, engine.device)
+
+    def finished() -> Iterator[LogitRows]:
+        if strip.row is None:
+            return
+        valid = windows.valid.pop(strip.row)
+        start, logits = strip.finish()
+        top, bottom = max(start, block.row_off), min(start + logits.shape[1], block.row_end)
+        if top < bottom:
+            inside = slice(block.col_off - cols.first, block.col_end - cols.first)
+            yield LogitRows(
+                row_off=top,
+                logits=logits[:, top - start : bottom - start],
+                valid=np.ascontiguousarray(valid[top - start : bottom - start, inside]),
+            )
+
+    with closing(pieces):
+        for i, j, logits in windows:
+            if i != strip.row:
+                yield from finished()
+                strip.begin(i)
+            strip.add(j, logits)
+        yield from finished()
