@@ -70,7 +70,7 @@ class Engine:
             self.precision = _default_precision(self.device)
         # channels_last: 7 times faster for a 1 x 1 convolution on the CPU, and what tensor cores want
         network = self.network.eval().to(self.device)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Logits (n, class, row, col), float32, for normalised windows (n, band, row, col), n at most the batch size.

@@ -1,7 +1,7 @@
 """Stored pixels -> the numbers a network was trained on: one multiplication and one addition per band.
 
 Physical value = stored * scale + offset; network input = (physical - mean) / std. Both are folded into one gain and
-bias per band. Pixels without observation become the card's fill value, which is the band's mean unless it says otherwise,
+bias per band. Pixels without observation become the card's fill value, the band's mean unless it says otherwise,
 so that a nodata collar makes no false edge of reflectance 0.
 """
 

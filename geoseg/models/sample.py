@@ -1,0 +1,51 @@
+"""A seeded subsample of a scene's valid pixels, from few small windows spread over it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.scene.read import SceneReader
+from geoseg.scene.scene import Band, Scene
+
+__all__ = ["sample_pixels"]
+
+_SIDE = 128
+_PER_WINDOW = 512
+_TRIED = 1024
+
+
+def sample_pixels(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 40_000, seed: int = 0) -> NDArray[np.float32]:
+    """Stored values of randomly chosen valid pixels (pixel, band), float32; none where the scene has no valid pixel.
+
+    Windows of 128 px are read in a random order until there are enough pixels, at most 1024 of them, so that the cost
+    does not grow with the scene. The choice depends on the scene's size and the seed alone.
+
+    Args:
+        scene: What to sample.
+        bands: Which bands, in which order.
+        n_pixels: Pixels wanted; fewer are given where fewer are valid.
+        seed: Of the random choice.
+
+    Raises:
+        SceneError: If a window cannot be read.
+    """
+    rng = np.random.default_rng(seed)
+    down, across = -(-scene.height // _SIDE), -(-scene.width // _SIDE)
+    order = rng.permutation(down * across)[:_TRIED]
+    per_window = max(_PER_WINDOW, -(-n_pixels // len(order)))
+    chosen: list[NDArray[np.float32]] = []
+    count = 0
+    with SceneReader(scene, bands) as reader:
+        for place in order:
+            row, col = int(place) // across * _SIDE, int(place) % across * _SIDE
+            pixels, valid = reader.read(row, col, min(_SIDE, scene.height - row), min(_SIDE, scene.width - col))
+            values = pixels[:, valid].T
+            if len(values) > per_window:
+                values = values[rng.choice(len(values), per_window, replace=False)]
+            values = values.astype(np.float32)
+            chosen.append(values[np.isfinite(values).all(axis=1)])
+            count += len(chosen[-1])
+            if count >= n_pixels:
+                break
+    return np.concatenate(chosen)
