@@ -69,17 +69,26 @@ class SpectralRules(nn.Module):
         clean = torch.nan_to_num(reflectance, nan=0.0, posinf=1e3).clamp(min=_FLOOR)
         band = {name: clean[:, i].contiguous() for i, name in enumerate(self.bands)}
         ndvi = _ratio(band["nir"], band["red"])
-        shadow = _all(-_level(band["green"], 0.03), -_level(_brightest(band), 0.06), _index(ndvi, 0.0))
+        ndwi = _ratio(band["green"], band["nir"])
+        # a dark river is no shadow: what lies in the shade is mostly land, with more near infrared than green
+        dark = _all(-_level(band["green"], 0.03), -_level(_brightest(band), 0.06))
+        shadow = _all(dark, _index(ndvi, 0.0), -_index(ndwi, 0.0))
+        # McFeeters' 0 makes water of hazy towns, 0.10 loses muddy rivers: these reflect far more red than near infrared
+        open_water = _any(
+            _all(_index(ndwi, 0.10), -_index(ndvi, 0.20)),
+            _all(_index(ndwi, 0.0), -_index(ndvi, -0.05)),
+        )
         split = self._with_swir if "swir16" in band else self._without_swir
-        return torch.stack(split(band, ndvi, shadow), dim=1)
+        return torch.stack(split(band, ndvi, shadow, open_water), dim=1)
 
-    def _with_swir(self, band: dict[str, Tensor], ndvi: Tensor, shadow: Tensor) -> list[Tensor]:
+    def _with_swir(self, band: dict[str, Tensor], ndvi: Tensor, shadow: Tensor, water: Tensor) -> list[Tensor]:
         blue, green, red, nir, swir = (band[name] for name in ("blue", "green", "red", "nir", "swir16"))
         mndwi = _ratio(green, swir)  # snow people call it NDSI
         bsi = _ratio(swir + red, nir + blue)
         ndbi = _ratio(swir, nir)
         snow = _all(_index(mndwi, 0.40), _level(nir, 0.11), _level(green, 0.10), -_index(ndvi, 0.40))
-        water = _all(_index(mndwi, 0.0), -_index(ndvi, 0.20))
+        # as well as, not instead of, open water: in narrow rivers the coarser SWIR band sees the banks
+        water = _any(water, _all(_index(mndwi, 0.0), -_index(ndvi, 0.20)))
         if "swir22" in band:
             # Feyisa's no-shadow form; some catalogues print +2.75, which turns bare soil into water
             awei = 4 * (green - swir) - (0.25 * nir + 2.75 * band["swir22"])
@@ -102,9 +111,8 @@ class SpectralRules(nn.Module):
         built = torch.logaddexp(concrete, path.rest)
         return [is_water, dense, sparse, bare, built, is_snow, is_shadow, torch.full_like(ndvi, _NEVER)]
 
-    def _without_swir(self, band: dict[str, Tensor], ndvi: Tensor, shadow: Tensor) -> list[Tensor]:
-        ndwi = _ratio(band["green"], band["nir"])
-        water = _all(_index(ndwi, 0.0), -_index(ndvi, 0.20), -_level(band["nir"], 0.15))
+    def _without_swir(self, band: dict[str, Tensor], ndvi: Tensor, shadow: Tensor, water: Tensor) -> list[Tensor]:
+        water = _all(water, -_level(band["nir"], 0.15))
         path = _Path(ndvi)
         is_shadow, is_water = path.take(shadow), path.take(water)
         dense, sparse = path.take(_index(ndvi, 0.50)), path.take(_index(ndvi, 0.20))
