@@ -1,0 +1,105 @@
+"""A class map as users hand it over, checked once at the door."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from affine import Affine
+
+from geoseg.errors import ParameterError
+from geoseg.legend import NODATA, Legend
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from odc.geo.geobox import GeoBox
+    from pyproj import CRS
+
+__all__ = ["ClassMap", "read_class_map"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassMap:
+    """Class values with their grid and their meaning."""
+
+    classes: Any
+    """(rows, cols) uint8, numpy or dask."""
+    confidence: Any
+    """(rows, cols) uint8 percent, 255 where there is none, numpy or dask; None where there is none at all."""
+    geobox: "GeoBox"
+    """The pixel grid."""
+    nodata: int
+    """Class value that means "no observation"."""
+    legend: Legend | None
+    """As given."""
+
+    @property
+    def transform(self) -> Affine:
+        """From (column, row) of pixel corners to coordinates."""
+        return self.geobox.transform
+
+    @property
+    def crs(self) -> "CRS | None":
+        """What the coordinates are, where the map says so."""
+        return None if self.geobox.crs is None else self.geobox.crs.proj
+
+    def legend_of(self, values: Iterable[int]) -> tuple[Any, ...]:
+        """The classes of the legend, or unnamed ones for the values that are there.
+
+        Raises:
+            ParameterError: If the legend lacks some of the values.
+        """
+        present = [int(v) for v in values if v != self.nodata]
+        if self.legend is None:
+            return Legend.unnamed(tuple(present)).classes if present else ()
+        unknown = sorted(set(present) - set(self.legend.values))
+        if unknown:
+            raise ParameterError(
+                f"the class map has the values {', '.join(map(str, unknown))}, which the legend "
+                f"({', '.join(map(str, self.legend.values))}; nodata {self.nodata}) lacks: add them to the legend"
+            )
+        return self.legend.classes
+
+
+def read_class_map(
+    classes: "xr.DataArray", *, legend: Legend | None, confidence: "xr.DataArray | None" = None
+) -> ClassMap:
+    """The arrays and the grid behind a class map; nothing is computed.
+
+    Nodata is that of the legend, else that of the array's metadata, else 255.
+
+    Raises:
+        ParameterError: If the map is not two-dimensional uint8 on a regular grid, or the confidence is not on the same.
+    """
+    import odc.geo.xr  # noqa: F401  # gives arrays their .odc accessor
+    from odc.geo.geobox import GeoBox
+
+    for what, array in (("class map", classes), ("confidence", confidence)):
+        if array is not None and (array.ndim != 2 or array.dtype != "uint8"):
+            raise ParameterError(
+                f"the {what} is an array of {array.dtype} with dimensions {dict(array.sizes)}: "
+                "give uint8 with rows and columns"
+            )
+    geobox = classes.odc.geobox
+    if not isinstance(geobox, GeoBox) or classes.odc.spatial_dims != classes.dims:
+        raise ParameterError(
+            f"the class map with dimensions {classes.dims} is not on a pixel grid of rows and columns: "
+            "attach CRS and transform, for example with odc.geo.xr.wrap_xr"
+        )
+    if confidence is not None and (confidence.shape != classes.shape or confidence.odc.geobox != geobox):
+        raise ParameterError(
+            f"confidence of {confidence.shape} px and class map of {classes.shape} px lie on different grids: "
+            "give both on the same CRS, transform and shape"
+        )
+    declared = classes.odc.nodata
+    nodata = NODATA if declared is None or not 0 <= declared <= 255 else int(declared)
+    if legend is not None and declared is not None and legend.nodata != nodata:
+        raise ParameterError(
+            f"nodata is {declared} in the class map and {legend.nodata} in the legend: make them agree"
+        )
+    return ClassMap(
+        classes=classes.data,
+        confidence=None if confidence is None else confidence.data,
+        geobox=geobox,
+        nodata=legend.nodata if legend is not None else nodata,
+        legend=legend,
+    )
