@@ -1,0 +1,222 @@
+"""Sums of pixels, area and confidence per class and per polygon: integers, the same for every cut and every order."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.area.pixel_area import PixelAreas, row_units
+from geoseg.errors import ParameterError
+
+__all__ = ["ClassTotals", "Sums", "class_totals", "component_sums"]
+
+N_VALUES = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """Counts of groups of pixels; those of two blocks add up to those of both."""
+
+    pixels: NDArray[np.int64]
+    """(n,) number of pixels."""
+    units: NDArray[np.int64]
+    """(n,) area in units of `PixelAreas.unit_m2`."""
+    conf_sum: NDArray[np.int64]
+    """(n,) sum of confidence in percent."""
+    conf_pixels: NDArray[np.int64]
+    """(n,) number of pixels that have a confidence."""
+
+    def __post_init__(self) -> None:
+        for name in ("pixels", "units", "conf_sum", "conf_pixels"):
+            array = getattr(self, name)
+            if array.dtype != np.int64 or array.shape != self.pixels.shape or array.ndim != 1:
+                raise ParameterError(
+                    f"{name} is an array of {array.dtype} with shape {array.shape}: "
+                    f"give int64 with shape ({len(self.pixels)},), so that sums are exact"
+                )
+
+    @classmethod
+    def zeros(cls, n: int) -> Self:
+        """Sums of ``n`` groups without pixels."""
+        return cls(**{f: np.zeros(n, dtype=np.int64) for f in ("pixels", "units", "conf_sum", "conf_pixels")})
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __add__(self, other: Self) -> Self:
+        if type(other) is not type(self) or len(other) != len(self):
+            raise ParameterError(f"sums of {len(self)} and {len(other)} groups do not add up: sum the same groups")
+        return type(self)(
+            pixels=self.pixels + other.pixels,
+            units=self.units + other.units,
+            conf_sum=self.conf_sum + other.conf_sum,
+            conf_pixels=self.conf_pixels + other.conf_pixels,
+        )
+
+    def area_m2(self, unit_m2: float) -> NDArray[np.float64]:
+        """(n,) areas in m²."""
+        return np.asarray(self.units * unit_m2, dtype=np.float64)
+
+    def mean_conf(self) -> NDArray[np.float64]:
+        """(n,) mean confidence in percent, NaN where no pixel has one."""
+        mean = np.full(len(self), np.nan)
+        np.divide(self.conf_sum, self.conf_pixels, out=mean, where=self.conf_pixels > 0)
+        return mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassTotals(Sums):
+    """`Sums` per class value, at index 0 to 255; nodata is counted at its value like a class."""
+
+    def __post_init__(self) -> None:
+        Sums.__post_init__(self)
+        if len(self) != N_VALUES:
+            raise ParameterError(f"totals of {len(self)} class values: give all {N_VALUES}")
+
+    @classmethod
+    def zero(cls) -> Self:
+        """Totals of no pixels."""
+        return cls.zeros(N_VALUES)
+
+
+def class_totals(
+    classes: NDArray[np.uint8],
+    areas: PixelAreas,
+    *,
+    row_off: int = 0,
+    col_off: int = 0,
+    confidence: NDArray[np.uint8] | None = None,
+) -> ClassTotals:
+    """Pixels, area and confidence of each class value in a block.
+
+    Memory: the areas of one row of pixels.
+
+    Args:
+        classes: (rows, cols) class values of the block.
+        areas: Pixel areas of the scene.
+        row_off: First row of the block in the scene.
+        col_off: First column of the block in the scene.
+        confidence: (rows, cols) percent, 255 where there is none.
+
+    Raises:
+        ParameterError: If the block is not within the scene, or the confidence has another shape.
+
+    Example:
+        >>> from odc.geo.geobox import GeoBox
+        >>> areas = PixelAreas.of(GeoBox.from_bbox((0, 0, 2, 1), crs="EPSG:4326", resolution=1))
+        >>> totals = class_totals(np.array([[3, 3]], dtype=np.uint8), areas)
+        >>> round(totals.area_m2(areas.unit_m2)[3] / 1e6, 3)
+        24616.928
+    """
+    if classes.dtype != np.uint8:
+        raise ParameterError(f"class values are {classes.dtype}: give uint8")
+    totals = ClassTotals.zero()
+    _accumulate(classes, 0, totals, areas, row_off, col_off, confidence)
+    return totals
+
+
+def component_sums(
+    labels: NDArray[np.int32],
+    n: int,
+    areas: PixelAreas,
+    *,
+    row_off: int = 0,
+    col_off: int = 0,
+    confidence: NDArray[np.uint8] | None = None,
+) -> Sums:
+    """Pixels, area and confidence of each of the components 1 to ``n`` in a block; label 0 is left out.
+
+    Component ``k`` is at index ``k - 1``, as in `geoseg.vector.Polygons`. The sums over the components of a class are
+    those of `class_totals`, to the last digit. Memory: the areas of one row of pixels, and 32 bytes per component.
+
+    Args:
+        labels: (rows, cols) component of each pixel of the block, 0 for none.
+        n: Number of components.
+        areas: Pixel areas of the scene.
+        row_off: First row of the block in the scene.
+        col_off: First column of the block in the scene.
+        confidence: (rows, cols) percent, 255 where there is none.
+
+    Raises:
+        ParameterError: If the block is not within the scene, a label is above ``n``, or the confidence has another
+            shape.
+    """
+    sums = Sums.zeros(n)
+    _accumulate(labels, 1, sums, areas, row_off, col_off, confidence)
+    return sums
+
+
+def _accumulate(
+    groups: NDArray[Any],
+    base: int,
+    sums: Sums,
+    areas: PixelAreas,
+    row_off: int,
+    col_off: int,
+    confidence: NDArray[np.uint8] | None,
+) -> None:
+    """Add the pixels of a block to the sums of their groups, which are counted from ``base``."""
+    if groups.ndim != 2 or (confidence is not None and confidence.shape != groups.shape):
+        raise ParameterError(
+            f"a block of shape {groups.shape} with confidence of shape "
+            f"{None if confidence is None else confidence.shape}: give rows and columns, the same for both"
+        )
+    if groups.size == 0:
+        return
+    rows, cols = areas.stencils(row_off, col_off, *groups.shape)
+    highest = _add(
+        groups,
+        base,
+        np.zeros((0, 0), dtype=np.uint8) if confidence is None else confidence,
+        areas.nodes,
+        rows.first,
+        rows.weights,
+        cols.first,
+        cols.weights,
+        sums.pixels,
+        sums.units,
+        sums.conf_sum,
+        sums.conf_pixels,
+    )
+    if highest >= len(sums):
+        raise ParameterError(
+            f"there is a component {highest + base}, but {len(sums)} were to be summed: give their number"
+        )
+
+
+@njit(nogil=True, cache=True)
+def _add(
+    groups: NDArray[Any],
+    base: int,
+    confidence: NDArray[np.uint8],
+    nodes: NDArray[np.float64],
+    row_first: NDArray[np.int64],
+    row_weights: NDArray[np.float64],
+    col_first: NDArray[np.int64],
+    col_weights: NDArray[np.float64],
+    pixels: NDArray[np.int64],
+    units: NDArray[np.int64],
+    conf_sum: NDArray[np.int64],
+    conf_pixels: NDArray[np.int64],
+) -> np.int64:
+    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist."""
+    height, width = groups.shape
+    line = np.empty(nodes.shape[1])
+    area = np.empty(width, dtype=np.int64)
+    highest = np.int64(-1)
+    for r in range(height):
+        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
+        for c in range(width):
+            k = np.int64(groups[r, c]) - base
+            if k > highest:
+                highest = k
+            if k < 0 or k >= len(pixels):
+                continue
+            pixels[k] += 1
+            units[k] += area[c]
+            if confidence.size > 0 and confidence[r, c] != 255:
+                conf_sum[k] += confidence[r, c]
+                conf_pixels[k] += 1
+    return highest
