@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from geoseg.errors import ModelError, ParameterError, printable
 from geoseg.legend import Legend, LegendClass
@@ -25,7 +25,23 @@ WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 """Kinds of weight files; only the first cannot hold code at all."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+
+
+def _printable_text(text: str) -> str:
+    """Text as it may stand in a terminal, a table or a YAML file; lines may be broken."""
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        raise ValueError("holds control characters: write plain text")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("is blank or holds control characters: write one line of plain text")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_printable_text)]
+_Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
 _Scalar = bool | int | float | str
 _Plain = _Scalar | tuple[_Scalar, ...] | None
 
@@ -85,8 +101,8 @@ class ModelCard(_CardPart):
 
     name: _Name
     version: _Name
-    description: str = ""
-    license: str = ""
+    description: _Text = ""
+    license: _Text = ""
     kind: Literal["smp", "spectral", "kmeans"] = Field(description="How the network is built")
     architecture: Architecture | None = Field(default=None, description="For kind smp only")
     weights: str | None = Field(default=None, description="File beside the card, for kind smp only")
@@ -104,8 +120,8 @@ class ModelCard(_CardPart):
     nodata_fill: _Finite = Field(default=0.0, description="Where there is no observation, normalised: 0 = band mean")
     classes: tuple[CardClass, ...] = Field(min_length=1, max_length=255, description="In the order of the outputs")
     quantiles: dict[str, BandQuantiles] = Field(default={}, description="By band name, as seen in training")
-    training: str = Field(default="", description="Data and method, in words")
-    source: str = Field(default="", description="Paper or page to cite")
+    training: _Text = Field(default="", description="Data and method, in words")
+    source: _Text = Field(default="", description="Paper or page to cite")
 
     @field_validator("weights")
     @classmethod

@@ -223,7 +223,7 @@ def _clusters(name: str) -> int:
     if not colon:
         return DEFAULT_CLUSTERS
     if not (count.isascii() and count.isdigit() and len(count) < 4):
-        raise ModelError(f"{printable(name)!r} has no number of clusters: write kmeans:6")
+        raise ModelError(f"'{printable(name)}' has no number of clusters: write kmeans:6")
     return int(count)
 
 
@@ -232,7 +232,7 @@ def _unknown(source: str) -> str:
     close = get_close_matches(source, names, n=1)
     guess = f" (did you mean {close[0]}?)" if close else ""
     return (
-        f"there is no model {printable(source)!r}{guess}: name one of {', '.join(names)}, "
+        f"there is no model '{printable(source)}'{guess}: name one of {', '.join(names)}, "
         "a card (.yaml), or a folder with card.yaml"
     )
 

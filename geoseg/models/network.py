@@ -109,7 +109,7 @@ def _no_such(what: str, name: str, known: list[str], source: str) -> str:
     lower = {each.lower(): each for each in known}
     close = [lower[each] for each in get_close_matches(name.lower(), list(lower), n=3)]
     names = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known)[:20])}"
-    return f"{printable(source)}: there is no {what} {printable(name)!r}; {names}"
+    return f"{printable(source)}: there is no {what} '{printable(name)}'; {names}"
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], model: Model) -> None:

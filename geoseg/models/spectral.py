@@ -48,6 +48,15 @@ def _any(*tests: Tensor) -> Tensor:
     return reduce(torch.maximum, tests)
 
 
+def _either(a: Tensor, b: Tensor) -> Tensor:
+    """Log of the sum of two probabilities given as logs.
+
+    Not torch.logaddexp: its vectorised part and its remainder round differently, so that a pixel's last bit would
+    depend on where it lies in memory.
+    """
+    return torch.maximum(a, b) + torch.log1p(torch.exp(-(a - b).abs()))
+
+
 class SpectralRules(nn.Module):
     """Logits of eight classes from reflectance 0..1 (order: ``spectral_card.SPECTRAL_CLASSES``).
 
@@ -107,8 +116,8 @@ class SpectralRules(nn.Module):
         is_snow, is_shadow, is_water = path.take(snow), path.take(shadow), path.take(water)
         dense, sparse = path.take(_index(ndvi, 0.50)), path.take(_index(ndvi, 0.20))
         soil, concrete, dune, exposed = (path.take(test) for test in (rising, flat, sand, _index(bsi, 0.10)))
-        bare = torch.logaddexp(torch.logaddexp(soil, dune), exposed)
-        built = torch.logaddexp(concrete, path.rest)
+        bare = _either(_either(soil, dune), exposed)
+        built = _either(concrete, path.rest)
         return [is_water, dense, sparse, bare, built, is_snow, is_shadow, torch.full_like(ndvi, _NEVER)]
 
     def _without_swir(self, band: dict[str, Tensor], ndvi: Tensor, shadow: Tensor, water: Tensor) -> list[Tensor]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["check_weights", "read_weights"]
 
 _CONVERT = (
-    "convert a file you trust: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
+    "open it with the program that made it, if you trust it, and save with "
+    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 """A zip from torch.save, and a bare pickle of protocol 2 or later."""
