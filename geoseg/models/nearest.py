@@ -25,10 +25,14 @@ class NearestCentre(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) normalised to (N, K, H, W) logits; no pixel sees another."""
-        n, _, height, width = pixels.shape
-        total = pixels.new_zeros((n, len(self.centres), height, width))
-        # band by band: a sum over an axis may add in another order for another memory layout
-        for band in range(self.centres.shape[1]):
-            difference = pixels[:, band, None] - self.centres[None, :, band, None, None]
-            total = total + difference * difference
-        return total * self.scale
+        channels = pixels.unbind(1)
+        # Class by class, to work in the cache; band by band, because a sum over an axis may add in another order for
+        # another memory layout.
+        return torch.stack([self._squared_distance(channels, k) for k in range(len(self.centres))], dim=1) * self.scale
+
+    def _squared_distance(self, channels: tuple[Tensor, ...], k: int) -> Tensor:
+        total = torch.zeros_like(channels[0])
+        for channel, centre in zip(channels, self.centres[k], strict=True):
+            difference = channel - centre
+            total += difference * difference
+        return total
