@@ -1,1 +1,1 @@
-"""geoseg.outputs."""
+"""What is left on disk: class and confidence rasters, polygons, tables, STAC items. All through one write path."""

@@ -1,0 +1,29 @@
+"""Named places where a test kills the process: ``GEOSEG_CRASH_AT=name:n`` dies at the n-th passage of that name."""
+
+import os
+import signal
+from collections import Counter
+from typing import Final
+
+__all__ = ["CRASH_POINTS", "crash_point"]
+
+CRASH_POINTS: Final = (
+    "begin", "written", "verified", "synced", "side_renamed", "renamed", "folder_synced",
+    "staged", "old_aside", "stage_renamed", "old_removed", "stage_synced",
+)  # fmt: skip
+"""Places of the write path, in the order they are passed."""
+
+_passed: Counter[str] = Counter()
+
+
+def crash_point(name: str) -> None:
+    """Die here without any clean-up, as by kill -9 or a power cut, if the environment asks for it."""
+    wanted = os.environ.get("GEOSEG_CRASH_AT")
+    if not wanted:
+        return
+    _passed[name] += 1
+    at, _, count = wanted.partition(":")
+    if at == name and _passed[name] == int(count or 1):
+        if hasattr(signal, "SIGKILL"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(137)
