@@ -1,0 +1,281 @@
+"""The part file of a block: finished class and confidence rows, on disk and checked, until the scene is assembled.
+
+Two bands, class map and confidence, as a tiled GeoTIFF. Measured on 8192 x 8192 px with two cores: ZSTD level 1 and
+one plane per band 0.25 s and 26 MB, against LZW 0.61 s, pixel-interleaved 0.53 s, uncompressed 0.11 s and 131 MB.
+"""
+
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg.errors import OutputError, ParameterError, printable
+from geoseg.inference.lattice import TILE, Block
+from geoseg.outputs.aside import Aside, sha256_of
+
+__all__ = ["Kind", "Part", "PartWriter", "check_part", "iter_strips", "tile_checksums"]
+
+Kind = Literal["classes", "confidence"]
+"""Which of the two rasters of a part."""
+
+BANDS: Final[dict[Kind, int]] = {"classes": 1, "confidence": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A finished block on disk. Plain values: it travels between workers and into the journal."""
+
+    path: Path
+    """The GeoTIFF: band 1 classes, band 2 confidence."""
+    block: Block
+    """Where its pixels lie in the scene."""
+    crcs: tuple[tuple[int, ...], tuple[int, ...]]
+    """CRC-32 of the pixels of each tile, for classes and for confidence, row by row. Tiles of 512 px count from the
+    block's corner; those of the last row and column end with the block."""
+    size: int
+    """Bytes of the file."""
+    sha256: str
+    """Hex digest of the file."""
+
+    def crcs_of(self, kind: Kind, strip: int) -> tuple[int, ...]:
+        """Checksums of one row of tiles."""
+        n = -(-self.block.width // TILE)
+        return self.crcs[BANDS[kind] - 1][strip * n : (strip + 1) * n]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` is the way back."""
+        block = {name: getattr(self.block, name) for name in ("row_off", "col_off", "height", "width")}
+        crcs = [list(c) for c in self.crcs]
+        return {"path": str(self.path), "block": block, "crcs": crcs, "size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Part":
+        """The part that :meth:`to_dict` described."""
+        classes, confidence = values["crcs"]
+        return cls(
+            path=Path(values["path"]),
+            block=Block(**values["block"]),
+            crcs=(tuple(classes), tuple(confidence)),
+            size=values["size"],
+            sha256=values["sha256"],
+        )
+
+
+class PartWriter:
+    """Takes finished rows from top to bottom and leaves a verified part file, or nothing.
+
+    Example::
+
+        with PartWriter(path, block=block) as writer:
+            for classes, confidence in rows:
+                writer.write_rows(classes, confidence)
+            part = writer.finish()
+
+    Leaving the ``with`` without :meth:`finish` removes what was written. One thread at a time; memory is two rows of
+    tiles, ``2 * 512 * width`` bytes, and GDAL's block cache.
+    """
+
+    def __init__(self, path: Path, *, block: Block, num_threads: int = 2) -> None:
+        """Open the file aside.
+
+        Args:
+            path: Final name of the part, ``.tif``.
+            block: The pixels it will hold; any offset and size.
+            num_threads: Threads that compress.
+
+        Raises:
+            OutputError: If nothing can be written there.
+        """
+        self.block = block
+        self._aside = Aside(path)
+        self._strip: NDArray[np.uint8] = np.empty((2, TILE, block.width), np.uint8)
+        self._row = 0  # rows written or buffered
+        self._crcs: tuple[list[int], list[int]] = ([], [])
+        self._part: Part | None = None
+        with self._aside.guard():
+            self._dataset = rasterio.open(
+                self._aside.tmp,
+                "w",
+                driver="GTiff",
+                height=block.height,
+                width=block.width,
+                count=2,
+                dtype="uint8",
+                tiled=True,
+                blockxsize=TILE,
+                blockysize=TILE,
+                interleave="band",
+                compress="ZSTD",
+                zstd_level=1,
+                bigtiff="IF_SAFER",
+                num_threads=num_threads,
+                # in pixels of the scene, rows downwards: parts opened side by side in a GIS lie as they should;
+                # centres on whole numbers, because rasterio warns of a transform that is the identity
+                transform=Affine(1, 0, block.col_off - 0.5, 0, -1, 0.5 - block.row_off),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._part is None:
+            self.discard()
+
+    def write_rows(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+        """Append rows, any number of them.
+
+        Args:
+            classes: Class values, (row, col), as wide as the block.
+            confidence: Percent, same shape.
+
+        Raises:
+            ParameterError: If the rows do not fit the block.
+            OutputError: If they cannot be written.
+        """
+        width, left = self.block.width, self.block.height - self._row
+        for name, rows in (("classes", classes), ("confidence", confidence)):
+            if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width or rows.shape != classes.shape:
+                raise ParameterError(
+                    f"{name} of {rows.dtype} and shape {rows.shape} do not fit a block {width} px wide: "
+                    f"give classes and confidence as uint8 (rows, {width})"
+                )
+        if len(classes) > left:
+            raise ParameterError(
+                f"{len(classes)} more rows do not fit: the block has {left} of {self.block.height} left"
+            )
+        done = 0
+        while done < len(classes):
+            at = self._row % TILE
+            n = min(TILE - at, len(classes) - done)
+            self._strip[0, at : at + n] = classes[done : done + n]
+            self._strip[1, at : at + n] = confidence[done : done + n]
+            self._row += n
+            done += n
+            if self._row % TILE == 0 or self._row == self.block.height:
+                self._flush()
+
+    def finish(self) -> Part:
+        """Close, read back, compare, sync and rename.
+
+        Raises:
+            ParameterError: If rows are missing.
+            OutputError: If the file does not read back as it was meant.
+        """
+        if self._row != self.block.height:
+            raise ParameterError(
+                f"only {self._row} of {self.block.height} rows were written to {self._aside.path.name}"
+            )
+        crcs = (tuple(self._crcs[0]), tuple(self._crcs[1]))
+
+        def verify(tmp: Path) -> None:
+            check_part(Part(path=tmp, block=self.block, crcs=crcs, size=0, sha256=""))
+
+        with self._aside.guard():
+            self._dataset.close()
+        published = self._aside.finish(verify)
+        self._part = Part(
+            path=published.path, block=self.block, crcs=crcs, size=published.size, sha256=published.sha256
+        )
+        return self._part
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        try:
+            self._dataset.close()
+        except rasterio.errors.RasterioError:  # a full disk, perhaps: the file goes anyway
+            pass
+        finally:
+            self._aside.discard()
+
+    def _flush(self) -> None:
+        first = (self._row - 1) // TILE * TILE
+        strip = self._strip[:, : self._row - first]
+        for band, crcs in enumerate(self._crcs):
+            crcs.extend(tile_checksums(strip[band]))
+        with self._aside.guard():
+            self._dataset.write(strip, window=Window(0, first, self.block.width, strip.shape[1]))
+
+
+def tile_checksums(strip: NDArray[np.uint8]) -> tuple[int, ...]:
+    """CRC-32 of each tile of a row of tiles, (row, col), at most 512 rows; the last tile may be narrower."""
+    return tuple(
+        zlib.crc32(np.ascontiguousarray(strip[:, col : col + TILE]).data) for col in range(0, strip.shape[1], TILE)
+    )
+
+
+def iter_strips(part: Part, kind: Kind) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Rows of tiles of a part from top to bottom, each compared with its checksums.
+
+    Yields:
+        Row of the block at which the strip begins, and its pixels, (row, col).
+
+    Raises:
+        OutputError: If the file is damaged or another one.
+    """
+    block = part.block
+    with _open(part) as dataset:
+        for strip, row in enumerate(range(0, block.height, TILE)):
+            window = Window(0, row, block.width, min(TILE, block.height - row))
+            try:
+                pixels = dataset.read(BANDS[kind], window=window)
+            except rasterio.errors.RasterioError as error:
+                raise _damaged(part) from error
+            if tile_checksums(pixels) != part.crcs_of(kind, strip):
+                raise _damaged(part)
+            yield row, pixels
+
+
+def check_part(part: Part, *, quick: bool = False) -> None:
+    """Read all of a part and compare it with its checksums.
+
+    Args:
+        part: What was recorded when it was written.
+        quick: Compare only the size and SHA-256 of the file; decodes nothing.
+
+    Raises:
+        OutputError: If the file is missing, damaged or another one.
+    """
+    if quick:
+        try:
+            whole = part.path.stat().st_size == part.size and sha256_of(part.path) == part.sha256
+        except OSError as error:
+            raise _damaged(part) from error
+        if not whole:
+            raise _damaged(part)
+        return
+
+    def read_all(kind: Kind) -> None:
+        for _ in iter_strips(part, kind):
+            pass
+
+    with ThreadPoolExecutor(2) as pool:  # decoding and checksums leave the interpreter free
+        list(pool.map(read_all, BANDS))
+
+
+def _open(part: Part) -> Any:
+    try:
+        dataset = rasterio.open(part.path, driver="GTiff")
+    except rasterio.errors.RasterioError as error:
+        raise _damaged(part) from error
+    if (dataset.count, dataset.height, dataset.width) != (2, part.block.height, part.block.width):
+        dataset.close()
+        raise _damaged(part)
+    return dataset
+
+
+def _damaged(part: Part) -> OutputError:
+    return OutputError(
+        f"the part {printable(part.path)} does not hold what was written to it: remove it, then run again; "
+        "its block is computed anew"
+    )
