@@ -1,0 +1,203 @@
+"""Whether a COG on disk is what was meant: header, every tile, every overview."""
+
+import functools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyproj
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.crs import CRS
+from rasterio.windows import Window
+from rio_cogeo.cogeo import cog_validate
+
+from geoseg.errors import OutputError
+from geoseg.inference.lattice import TILE
+from geoseg.outputs.parts import Kind, Part, tile_checksums
+
+__all__ = ["Expected", "check_cog", "kept_crs", "same_crs"]
+
+_THREADS = min(4, os.cpu_count() or 1)  # decoding, checksums and comparisons leave the interpreter free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the header of a one-band raster must say."""
+
+    geobox: GeoBox
+    """CRS, transform and shape."""
+    nodata: int
+    """Nodata value."""
+    description: str
+    """Of the band."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the file; others may be there."""
+    colormap: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    """Colour of each class value; others do not matter."""
+
+
+def check_cog(path: Path, parts: Sequence[Part], kind: Kind, expected: Expected) -> None:
+    """Compare a COG with the parts it was made from.
+
+    Raises:
+        OutputError: With the first thing that is not as it was meant.
+    """
+    valid, errors, _ = cog_validate(path, quiet=True)
+    if not valid:
+        raise OutputError(f"{path.name} is not a valid COG: {'; '.join(errors)}")
+    with rasterio.open(path, driver="GTiff") as dataset:
+        _check_header(dataset, expected)
+        shapes = _level_shapes(dataset)
+    with _Reader(path) as reader:
+        strips = [(part, i) for part in parts for i in range(-(-part.block.height // TILE))]
+        reader.each(strips, lambda read, item: _check_strip(read, item[0], item[1], kind))
+        for level in range(1, len(shapes)):
+            rows = [(level, row) for row in range(0, shapes[level][0], TILE)]
+            reader.each(rows, lambda read, item: _check_overview(read, item[0], item[1], shapes, expected.nodata))
+
+
+def kept_crs(path: Path, geobox: GeoBox) -> bool:
+    """Whether a raster says the CRS of the grid, in its keys or in the ``.aux.xml`` that goes before them.
+
+    rasterio cannot hold every CRS that GDAL can, so a CRS beside the file is compared by PROJ.
+    """
+    meant = None if geobox.crs is None else geobox.crs.proj
+    pam = path.with_name(f"{path.name}.aux.xml")
+    beside = ET.parse(pam).findtext("SRS") if pam.exists() else None  # noqa: S314 written a moment ago
+    if beside is not None and meant is not None:
+        found = pyproj.CRS.from_wkt(beside)
+        return bool(found == meant or found.equals(meant, ignore_axis_order=True))
+    with rasterio.open(path, driver="GTiff") as dataset:
+        return same_crs(dataset.crs, None if meant is None else CRS.from_wkt(meant.to_wkt()))
+
+
+def same_crs(a: CRS | None, b: CRS | None) -> bool:
+    """Whether two CRSs mean the same; names and the order of axes do not matter, transforms count x before y."""
+    if a is None or b is None or a == b:
+        return a == b
+    return bool(_proj(a).equals(_proj(b), ignore_axis_order=True))
+
+
+class _Reader:
+    """Windows of one file from several threads: a dataset serves one thread only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._datasets = ExitStack()
+        self._pool = ThreadPoolExecutor(_THREADS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # threads first: after an error others are still reading, and closing under them ends the process
+        self._pool.shutdown(cancel_futures=True)
+        self._datasets.close()
+
+    def each(self, items: Sequence[Any], check: Any) -> None:
+        """Run ``check(read, item)`` for all items; the first error wins."""
+        for _ in self._pool.map(lambda item: check(self.read, item), items):
+            pass
+
+    def read(self, level: int, window: Window) -> NDArray[np.uint8]:
+        """Pixels of the band at full resolution (level 0) or of overview ``level``."""
+        datasets = self._local.__dict__.setdefault("datasets", {})
+        if level not in datasets:
+            options = {"overview_level": level - 1} if level else {}
+            datasets[level] = rasterio.open(self._path, driver="GTiff", **options)
+            self._datasets.callback(datasets[level].close)
+        pixels: NDArray[np.uint8] = datasets[level].read(1, window=window)
+        return pixels
+
+
+def _check_header(dataset: Any, expected: Expected) -> None:
+    geobox = expected.geobox
+    tags = dataset.tags()
+    colors = dataset.colormap(1) if expected.colormap else {}
+    found = {
+        "shape": (dataset.shape == tuple(geobox.shape), dataset.shape),
+        "type": (dataset.dtypes == ("uint8",), dataset.dtypes),
+        "transform": (dataset.transform.almost_equals(geobox.affine, precision=0), dataset.transform),
+        "CRS": (kept_crs(Path(dataset.name), geobox), dataset.crs),
+        "nodata value": (dataset.nodata == expected.nodata, dataset.nodata),
+        "band description": (dataset.descriptions == (expected.description,), dataset.descriptions),
+        "tags": (all(tags.get(k) == v for k, v in expected.tags.items()), tags),
+        "palette": (all(colors.get(k) == v for k, v in expected.colormap.items()), "other colours"),
+    }
+    for what, (right, value) in found.items():
+        if not right:
+            raise OutputError(f"the {what} did not read back as it was meant, but as {value}")
+
+
+def _check_strip(read: Any, part: Part, strip: int, kind: Kind) -> None:
+    block, row = part.block, strip * TILE
+    height = min(TILE, block.height - row)
+    pixels = read(0, Window(block.col_off, block.row_off + row, block.width, height))
+    if tile_checksums(pixels) != part.crcs_of(kind, strip):
+        raise OutputError(f"pixels of rows {block.row_off + row} to {block.row_off + row + height} read back otherwise")
+
+
+def _check_overview(read: Any, level: int, row: int, shapes: Sequence[tuple[int, int]], nodata: int) -> None:
+    """An overview pixel lies between the least and the greatest of the valid pixels it stands for.
+
+    This sees tiles that were lost or zeroed, for the most frequent class as for averages.
+    """
+    (height, width), (below_height, below_width) = shapes[level], shapes[level - 1]
+    n = min(TILE, height - row)
+    first, end, rows = _sources(row, n, height, below_height)
+    _, _, cols = _sources(0, width, width, below_width)
+    found = read(level, Window(0, row, width, n))
+    source = read(level - 1, Window(0, first, below_width, end - first))
+    empty = source == nodata
+    least, most = (np.where(empty, fill, source) if empty.any() else source for fill in (255, 0))
+    outside = (found < _over(least, rows, cols, np.minimum)) | (found > _over(most, rows, cols, np.maximum))
+    # nodata only where some of the pixels below are nodata
+    lost = found == nodata
+    if lost.any():
+        outside = np.where(lost, ~_over(empty, rows, cols, np.logical_or), outside)
+    if outside.any():
+        raise OutputError(f"overview {level} does not show the pixels it stands for, near its row {row}")
+
+
+def _sources(first: int, n: int, length: int, below: int) -> tuple[int, int, list[Any]]:
+    """Which pixels of the level below, along one axis, overview pixels ``first`` to ``first + n`` may stand for.
+
+    Returns:
+        First pixel, end pixel, and indexers that count from the first: one per candidate. Two, or, where an odd
+        length below makes GDAL's factor other than 2, three.
+    """
+    if below == 2 * length:
+        return 2 * first, 2 * (first + n), [slice(0, None, 2), slice(1, None, 2)]
+    start = np.arange(first, first + n) * below // length
+    begin, end = int(start[0]), min(int(start[-1]) + 3, below)
+    return begin, end, [np.minimum(start + i, below - 1) - begin for i in range(3)]
+
+
+def _over(pixels: NDArray[Any], rows: list[Any], cols: list[Any], take: Any) -> NDArray[Any]:
+    """Least, greatest or any of the candidates of each overview pixel."""
+    along = functools.reduce(take, (pixels[r] for r in rows))
+    result: NDArray[Any] = functools.reduce(take, (along[:, c] for c in cols))
+    return result
+
+
+def _level_shapes(dataset: Any) -> list[tuple[int, int]]:
+    """(rows, cols) of the full resolution and of each overview."""
+    shapes = [dataset.shape]
+    for level in range(len(dataset.overviews(1))):
+        with rasterio.open(dataset.name, driver="GTiff", overview_level=level) as overview:
+            shapes.append(overview.shape)
+    return shapes
+
+
+def _proj(crs: CRS) -> pyproj.CRS:
+    return pyproj.CRS.from_wkt(crs.to_wkt(version="WKT2_2019"))
