@@ -1,0 +1,185 @@
+"""A STAC 1.1 item per scene: what was made, from what, where and how.
+
+Extension schemas live on the web, so only the core schema is ever validated; extension fields are written by hand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from odc.geo.geobox import GeoBox
+
+from geoseg.errors import OutputError
+from geoseg.legend import Legend
+from geoseg.outputs.aside import Published
+from geoseg.outputs.footprint import footprint
+from geoseg.outputs.records import write_json
+
+__all__ = ["AssetKind", "ItemInfo", "write_item"]
+
+AssetKind = Literal["classes", "confidence", "polygons", "areas"]
+"""What an asset is; also its key in the item."""
+
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_MEDIA_TYPES: Final = {
+    ".tif": _COG,
+    ".gpkg": "application/geopackage+sqlite3",
+    ".fgb": "application/vnd.flatgeobuf",
+    ".parquet": "application/vnd.apache.parquet",
+    ".shp": "application/vnd.shp",
+    ".csv": "text/csv",
+}
+_TITLES: Final[dict[AssetKind, str]] = {
+    "classes": "Land-cover classes",
+    "confidence": "Confidence (percent)",
+    "polygons": "Land-cover polygons",
+    "areas": "Area of each class",
+}
+_EXTENSIONS: Final = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+)
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SHA256_MULTIHASH = "1220"  # code of sha2-256, then 32 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemInfo:
+    """What an item says besides its files."""
+
+    id: str
+    """Scene id."""
+    geobox: GeoBox
+    """The pixel grid of the rasters."""
+    legend: Legend
+    """Classes and colours."""
+    processed: datetime
+    """When the run ended, with a time zone."""
+    acquired: datetime | None = None
+    """When the scene was taken; without a time zone it is taken as UTC."""
+    model: str = ""
+    """Name of the model and its version."""
+    software: Mapping[str, str] = field(default_factory=dict)
+    """Name to version (``processing:software``)."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What shaped the result, plain JSON values, under ``geoseg:parameters``."""
+    source: str = ""
+    """What the user named as input: kept as its last path component, which has no secrets in it."""
+
+
+def write_item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo) -> Published:
+    """The STAC item of a scene, beside its files.
+
+    STAC wants a time. Where the acquisition is unknown, ``datetime`` is null and the interval runs from 1970 to the
+    processing, the only bounds that surely hold: a date of processing as ``datetime`` would pass for an acquisition.
+
+    Args:
+        path: Final name, ``<scene>.json``.
+        assets: The published files, in the folder of ``path``, or in any folder that is moved there together.
+        info: What else there is to say.
+
+    Returns:
+        The published file.
+
+    Raises:
+        OutputError: If it cannot be written, or is no item when read back.
+    """
+    item = _item(path, assets, info)
+    return write_json(path, item)
+
+
+def _item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo) -> dict[str, Any]:
+    import pystac
+
+    where = footprint(info.geobox)
+    processed = _utc(info.processed)
+    acquired = None if info.acquired is None else _utc(info.acquired)
+    item = pystac.Item(
+        id=info.id,
+        geometry=where.geometry if where else None,
+        bbox=list(where.bbox) if where else None,
+        datetime=acquired,
+        start_datetime=None if acquired else min(_EARLIEST, processed),
+        end_datetime=None if acquired else processed,
+        properties=_properties(info, processed),
+        stac_extensions=list(_EXTENSIONS),
+    )
+    for kind, file in assets.items():
+        item.add_asset(kind, _asset(kind, file, info.legend))
+    values: dict[str, Any] = item.to_dict(include_self_link=False)
+    try:
+        pystac.Item.from_dict(values)
+    except (pystac.STACError, KeyError, ValueError) as error:
+        raise OutputError(f"{path.name} would not be a STAC item: {error}") from error
+    return values
+
+
+def _properties(info: ItemInfo, processed: datetime) -> dict[str, Any]:
+    crs, a = info.geobox.crs, info.geobox.affine
+    height, width = info.geobox.shape
+    code = _code(info.geobox)
+    properties: dict[str, Any] = {
+        "created": processed.isoformat().replace("+00:00", "Z"),
+        "proj:code": code,
+        "proj:shape": [int(height), int(width)],
+        "proj:transform": [a.a, a.b, a.c, a.d, a.e, a.f],
+        "processing:level": "L4",
+        "processing:datetime": processed.isoformat().replace("+00:00", "Z"),
+        "geoseg:parameters": dict(info.parameters),
+    }
+    if code is None and crs is not None:
+        properties["proj:wkt2"] = crs.proj.to_wkt()
+    if info.software:
+        properties["processing:software"] = dict(info.software)
+    if info.model:
+        properties["geoseg:model"] = info.model
+    if info.source:
+        properties["geoseg:source"] = info.source.split("?")[0].rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    return properties
+
+
+def _code(geobox: GeoBox) -> str | None:
+    """``EPSG:32633`` or ``ESRI:54008`` where the CRS is exactly that one."""
+    authority = None if geobox.crs is None else geobox.crs.proj.to_authority(min_confidence=100)
+    return None if authority is None else ":".join(authority)
+
+
+def _asset(kind: AssetKind, file: Published, legend: Legend) -> Any:
+    import pystac
+
+    extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
+    if kind in {"classes", "confidence"}:
+        nodata = legend.nodata if kind == "classes" else 255
+        extra["bands"] = [{"name": kind, "data_type": "uint8", "nodata": nodata}]
+    if kind in {"classes", "polygons"}:
+        extra["classification:classes"] = [
+            {
+                "value": c.value,
+                "name": _identifier(c.name, c.value),
+                "title": c.name,
+                "description": c.name,
+                "color_hint": c.color[1:].upper(),
+            }
+            for c in legend
+        ]
+    return pystac.Asset(
+        href=f"./{file.path.name}",
+        title=_TITLES[kind],
+        media_type=_MEDIA_TYPES.get(file.path.suffix),
+        roles=["metadata"] if kind == "areas" else ["data"],
+        extra_fields=extra,
+    )
+
+
+def _identifier(name: str, value: int) -> str:
+    """A class name as the classification extension wants it: ``^[0-9A-Za-z-_]+$``; the full name is the title."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name).strip("_")
+    return text or f"class_{value}"
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
