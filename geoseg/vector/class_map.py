@@ -91,11 +91,10 @@ def read_class_map(
             "give both on the same CRS, transform and shape"
         )
     declared = classes.odc.nodata
+    # a value that uint8 cannot hold, NaN too, marks no pixel
     nodata = NODATA if declared is None or not 0 <= declared <= 255 else int(declared)
-    if legend is not None and declared is not None and legend.nodata != nodata:
-        raise ParameterError(
-            f"nodata is {declared} in the class map and {legend.nodata} in the legend: make them agree"
-        )
+    if legend is not None and declared == nodata and legend.nodata != nodata:
+        raise ParameterError(f"nodata is {nodata} in the class map and {legend.nodata} in the legend: make them agree")
     return ClassMap(
         classes=classes.data,
         confidence=None if confidence is None else confidence.data,

@@ -1,0 +1,97 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geoseg.errors import ParameterError
+from geoseg.vector import label_components
+from geoseg.vector.label import OUTSIDE, confidence_sums
+
+unhurried = settings(deadline=None)  # the first call compiles
+maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 3, 9, 255]))
+
+
+def labels_by_scipy(classes: NDArray[np.uint8], nodata: int) -> NDArray[np.int64]:
+    """Components of each class apart, then numbered by their first pixels."""
+    apart = np.zeros(classes.shape, dtype=np.int64)
+    for value in np.unique(classes[classes != nodata]):
+        found, _ = ndimage.label(classes == value)
+        apart[found > 0] = found[found > 0] + apart.max()
+    _, first, inverse = np.unique(apart, return_index=True, return_inverse=True)
+    has_nodata = bool((apart == 0).any())
+    order = np.argsort(first[1:] if has_nodata else first)
+    number = np.zeros(len(first), dtype=np.int64)
+    number[order + has_nodata] = np.arange(len(order)) + 1
+    return np.asarray(number[inverse].reshape(classes.shape))
+
+
+@unhurried
+@given(maps, st.sampled_from([255, 0]))
+def test_components_are_those_of_scipy_in_the_order_of_their_first_pixels(
+    classes: NDArray[np.uint8], nodata: int
+) -> None:
+    components = label_components(classes, nodata=nodata)
+    expected = labels_by_scipy(classes, nodata)
+    np.testing.assert_array_equal(components.labels, expected)
+    np.testing.assert_array_equal(components.pixels, np.bincount(expected.ravel(), minlength=len(components) + 1)[1:])
+    inside = components.labels > 0
+    np.testing.assert_array_equal(components.class_id[components.labels[inside] - 1], classes[inside])
+    np.testing.assert_array_equal(inside, classes != nodata)
+
+
+@unhurried
+@given(maps)
+def test_labels_lie_in_a_frame_of_the_outside(classes: NDArray[np.uint8]) -> None:
+    padded = label_components(classes).padded
+    frame = np.ones(padded.shape, dtype=bool)
+    frame[1:-1, 1:-1] = False
+    assert (padded[frame] == OUTSIDE).all()
+    assert (padded[~frame] >= 0).all()
+
+
+def test_the_arms_of_a_spiral_are_one_component() -> None:
+    spiral = np.array(
+        [
+            [1, 1, 1, 1, 1, 1, 1],
+            [0, 0, 0, 0, 0, 0, 1],
+            [1, 1, 1, 1, 1, 0, 1],
+            [1, 0, 0, 0, 1, 0, 1],
+            [1, 0, 1, 1, 1, 0, 1],
+            [1, 0, 0, 0, 0, 0, 1],
+            [1, 1, 1, 1, 1, 1, 1],
+        ],
+        dtype=np.uint8,
+    )
+    assert len(label_components(spiral)) == 2
+
+
+@pytest.mark.parametrize("example", ["connected_components/scipy_label_doc"], indirect=True)
+def test_the_published_example_is_reproduced(example: dict[str, Any]) -> None:
+    classes = np.array(example["inputs"]["a"], dtype=np.uint8)
+    components = label_components(classes, nodata=0)
+    assert len(components) == example["expected"]["conn4_count"]
+    np.testing.assert_array_equal(components.labels, example["expected"]["conn4"])
+
+
+@unhurried
+@given(maps, st.data())
+def test_confidence_adds_up_per_component_without_pixels_that_have_none(
+    classes: NDArray[np.uint8], data: st.DataObject
+) -> None:
+    confidence = data.draw(arrays(np.uint8, classes.shape, elements=st.sampled_from([0, 50, 100, 255])))
+    components = label_components(classes)
+    sums, counts = confidence_sums(components.labels, confidence, len(components))
+    for k in range(len(components)):
+        values = confidence[(components.labels == k + 1) & (confidence != 255)]
+        assert (sums[k], counts[k]) == (values.sum(dtype=np.int64), len(values))
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 2), np.int16), np.zeros(3, np.uint8), np.zeros((0, 4), np.uint8)])
+def test_what_is_not_a_class_map_is_refused(wrong: NDArray[Any]) -> None:
+    with pytest.raises(ParameterError, match="give class values as uint8 with rows and columns"):
+        label_components(wrong)
