@@ -1,1 +1,1 @@
-"""geoseg.cli."""
+"""One file per command: it parses, calls one function, prints."""

@@ -32,6 +32,9 @@ class Reader(Protocol):
     def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Stored values (band, row, col) of a window inside the scene, and where they are valid (row, col)."""
 
+    def close(self) -> None:
+        """Let go of files; called in the thread that read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogitRows:
@@ -114,12 +117,15 @@ def _read_ahead(
 
     with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as thread:
         waiting: deque[Future[_Rows]] = deque()
-        for start, end in pairwise(edges):
-            waiting.append(thread.submit(load, start, end))
-            if len(waiting) > 1:
+        try:
+            for start, end in pairwise(edges):
+                waiting.append(thread.submit(load, start, end))
+                if len(waiting) > 1:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            thread.submit(reader.close).result()
 
 
 class _Source:
@@ -307,7 +313,7 @@ def stream(
     ``4 * bands * (window + align) * width`` bytes with one more piece read ahead.
 
     Args:
-        reader: Where pixels come from; used in a thread of its own.
+        reader: Where pixels come from; used and closed in a thread of its own.
         engine: The network on its device.
         lattice: All windows of the scene.
         block: Which pixels to compute.

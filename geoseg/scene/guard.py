@@ -7,6 +7,7 @@ declared sizes are held against the file's size and against limits, before anyth
 
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ _MAX_BLOCK_BYTES = 1 << 30
 _SUSPICIOUS_BYTES = 1 << 30
 _MAX_RATIO = 100_000  # an honest empty class map reaches some 60,000 to 1
 _MAX_VRT_BYTES = 16 << 20
+_FILTERS = threading.Lock()
 
 # A hung server must not hang the run: GDAL has no timeout of its own.
 _REMOTE_OPTIONS = {
@@ -163,11 +165,19 @@ def _itemsize(dtype: str) -> int:
     return 4 if dtype == "complex_int16" else np.dtype(dtype).itemsize
 
 
+def _open(href: str, driver: str) -> DatasetReader:
+    # whether a raster is georeferenced is asked by open_scene, which says it better; the filters of warnings belong to
+    # the whole process, so only one thread at a time may change them and put them back
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(href, driver=driver)
+
+
 @contextmanager
 def open_raster(href: str) -> Iterator[DatasetReader]:
     """A raster, opened through every check of this module and closed at the end.
 
-    Use the dataset in the thread that opened it only: GDAL's handles are not thread-safe.
+    Use and close the dataset in the thread that opened it: GDAL's handles and settings belong to one thread.
 
     Args:
         href: A path or a URL.
@@ -184,11 +194,9 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
         _check_vrt(Path(href))
         size = None
     options = _REMOTE_OPTIONS if remote else {}
-    with rasterio.Env(**options), warnings.catch_warnings():
-        # whether a raster is georeferenced is asked by open_scene, which says it better
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(**options):
         try:
-            dataset = rasterio.open(href, driver=driver)
+            dataset = _open(href, driver)
         except (RasterioError, ValueError) as error:
             reason = " ".join(printable(error).split())
             raise SceneError(

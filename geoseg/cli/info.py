@@ -1,0 +1,70 @@
+"""`geoseg info`: what geoseg sees in a raster, and which models fit it."""
+
+import json
+from typing import Any
+
+import click
+
+from geoseg.cli.options import band_options
+from geoseg.errors import GeosegError, printable
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("raster")
+@band_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(raster: str, as_json: bool, **asked: Any) -> None:
+    """Show what geoseg sees in RASTER: grid, bands, pixel size on the ground, validity, and which models fit."""
+    from geoseg.cli.show import show_table
+    from geoseg.scene.gsd import gsd_m
+    from geoseg.scene.open import open_scene
+
+    scene = open_scene(raster, **asked)
+    box = scene.geobox
+    assert box.crs is not None  # open_scene refuses scenes without one
+    facts: dict[str, Any] = {
+        "file": scene.href,
+        "size": f"{scene.width} x {scene.height} px",
+        "crs": str((box.crs.to_epsg() and f"EPSG:{box.crs.to_epsg()}") or box.crs.proj.name),
+        "transform": ", ".join(f"{v:.10g}" for v in box.transform[:6]),
+        "gsd_m": float(f"{gsd_m(box):.4g}"),
+        "validity": "nodata values and NaN" + (", alpha or mask" if scene.validity == "mask" else ""),
+        "blocks": f"{scene.block_shape[1]} x {scene.block_shape[0]} px",
+        "acquired": scene.acquired.isoformat() if scene.acquired else None,
+        "driver": scene.driver,
+    }
+    bands = [
+        {"band": b.index, "name": b.name, "dtype": b.dtype, "scale": b.scale, "offset": b.offset, "nodata": b.nodata}
+        for b in scene.bands
+    ]
+    models = _verdicts(scene)
+    if as_json:
+        content = facts | {"bands": [b | {"nodata": None if b["nodata"] is None else str(b["nodata"])} for b in bands]}
+        click.echo(json.dumps(content | {"models": models}, indent=2))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:10} {'not known' if value is None else printable(value)}")
+    click.echo()
+    show_table(
+        ("band", "name", "dtype", "scale", "offset", "nodata"),
+        [tuple("" if v is None else v for v in b.values()) for b in bands],
+    )
+    show_table(("model", "fits", "why"), [(m["model"], m["fits"], m["why"]) for m in models])
+
+
+def _verdicts(scene: Any) -> list[dict[str, str]]:
+    """For each shipped model whether it fits the scene, and what it says."""
+    from geoseg.models.load import list_models, load_model
+    from geoseg.models.match import match
+
+    verdicts = []
+    for entry in list_models():
+        try:
+            fit = match(load_model(entry.name), scene)
+            verdicts.append({"model": entry.name, "fits": "yes", "why": "; ".join(fit.notes)})
+        except GeosegError as error:
+            why = str(error).removeprefix(f"{printable(scene.href)}: ")
+            verdicts.append({"model": entry.name, "fits": "no", "why": why})
+    return verdicts

@@ -1,0 +1,105 @@
+"""The `geoseg` command: its subcommands are imported when they are asked for, so that help answers at once."""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError, printable
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = {
+    "run": "Segment rasters: class map, confidence, polygons and areas for each.",
+    "info": "Show what geoseg sees in a raster, and which models fit it.",
+    "models": "List the shipped models, or show one.",
+    "doctor": "Show versions, drivers, devices, and what is wrong with them.",
+}
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is under way is tidied up."""
+
+
+class _LazyGroup(click.Group):
+    """Commands by name; the module behind one is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"geoseg.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # click would import every command to ask for its help line
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="geoseg")
+def cli() -> None:
+    """From satellite and aerial images to land-cover maps, polygons and areas."""
+
+
+def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _environment() -> None:
+    """Settings that must be there before torch and GDAL are imported; what the user set is kept."""
+    # libgomp's threads spin while they wait: with anything else running that is 3 to 4 times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # the default is 5 % of the machine's memory for every process; each source block is read once anyway
+    os.environ.setdefault("GDAL_CACHEMAX", "256")
+    # code in a VRT is never run
+    os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
+    # nothing here needs the model hub; an import must not try to reach it
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _leave(code: int) -> None:
+    """End at once: a block in a thread cannot be stopped and would hold the process for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; errors become a line or two on stderr and an exit code."""
+    _environment()
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(args=words, standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        _leave(130)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        _leave(130)
+    except _Terminated:
+        click.echo("terminated", err=True)
+        _leave(143)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:
+        # the reader of stdout went away, as in `geoseg ... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except GeosegError as error:
+        if "-vv" in words:
+            traceback.print_exc()
+        click.echo(f"error: {printable(error)}", err=True)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,88 @@
+"""Options that several commands share: each is defined once and means one thing everywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+__all__ = ["band_options", "comma_separated", "compute_options", "read_config", "talk_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def comma_separated(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """``blue,green,red`` as a tuple of names."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise click.BadParameter("write names separated by commas, such as blue,green,red,nir")
+    return names
+
+
+def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    """Options from a YAML file, as defaults: what the command line says wins."""
+    if value is None:
+        return
+    try:
+        content = yaml.safe_load(value.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise click.BadParameter(f"{value} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise click.BadParameter(f"{value} is not a mapping of options to values, such as 'overlap: 0.5'")
+    options = {
+        o.lstrip("-").replace("-", "_"): p.name for p in ctx.command.params for o in (*p.opts, *p.secondary_opts)
+    }
+    defaults = {}
+    for key, setting in content.items():
+        name = options.get(str(key).replace("-", "_"))
+        if name is None or name in ("config", "inputs"):
+            known = ", ".join(sorted(o.replace("_", "-") for o in options if len(o) > 1 and o != "config"))
+            raise click.BadParameter(f"{value}: option {key!r} is not known; known are {known}")
+        defaults[name] = ",".join(map(str, setting)) if name == "bands" and isinstance(setting, list) else setting
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def band_options(command: F) -> F:
+    """What the pixels of the files mean."""
+    for option in (
+        click.option("--offset", type=float, help="Physical value of a stored 0, for all bands."),
+        click.option("--scale", type=float, help="Physical value per stored unit, for all bands, such as 0.0001."),
+        click.option("--bands", callback=comma_separated, metavar="NAME,...",
+                     help="Names of the files' bands in file order, such as blue,green,red,nir."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def compute_options(command: F) -> F:
+    """How and where the network is run."""
+    from geoseg.inference.blend import BLENDS
+
+    for option in (
+        click.option("--threads", type=click.IntRange(1), help="CPU threads of the network in each process."),
+        click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
+                     help="Arithmetic of the network; auto is bfloat16 on GPUs that have it, else float32."),
+        click.option("--device", default="auto", metavar="[auto|cpu|cuda[:N]|mps]", help="Where the network runs."),
+        click.option("--batch-size", type=click.IntRange(1), help="Windows per forward pass."),
+        click.option("--blend", type=click.Choice(BLENDS), help="Weight shape where windows overlap [the model's]."),
+        click.option("--overlap", type=click.FloatRange(0, 1, max_open=True),
+                     help="Share of a window that two neighbours have in common [the model's]."),
+        click.option("--window", type=click.IntRange(1), help="Pixels along a side of a window [the model's]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def talk_options(command: F) -> F:
+    """How much is said, and in which form."""
+    for option in (
+        click.option("--log-format", type=click.Choice(["auto", "plain", "json"]), default="auto",
+                     help="auto is a progress bar on a terminal, plain lines elsewhere."),
+        click.option("-q", "--quiet", is_flag=True, help="Say errors only."),
+        click.option("-v", "--verbose", count=True, help="Say more; -vv also shows tracebacks."),
+    ):  # fmt: skip
+        command = option(command)
+    return command

@@ -1,0 +1,133 @@
+"""`geoseg run`: rasters in, a folder of outputs for each out."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli.options import band_options, compute_options, read_config, talk_options
+
+__all__ = ["run"]
+
+_FORMATS = ("gpkg", "shp", "fgb", "parquet")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the results; made if missing.",
+)
+@click.option(
+    "-m",
+    "--model",
+    default="spectral",
+    show_default=True,
+    help="A shipped model, kmeans:K, or a card (.yaml). See geoseg models.",
+)
+@band_options
+@compute_options
+@click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned].")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at.")
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(_FORMATS),
+    default=("gpkg",),
+    show_default=True,
+    help="Of the polygons; may be given several times.",
+)
+@click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes on this machine; 0 computes in this one and opens no port.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786.")
+@click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False), help="Its connection file instead.")
+@click.option("--overwrite", is_flag=True, help="Replace finished results of another input, model or options.")
+@click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and what it would take.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="YAML file with values for these options.",
+)
+@talk_options
+def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:  # fmt: skip
+    """Segment rasters: class map, confidence, polygons and areas for each.
+
+    INPUTS are files, folders (searched through all levels), globs or URLs. Each raster gets a folder of its own below
+    the output folder. A raster that fails is named with the reason, and the others are done.
+
+    Exit codes: 0 all done, 1 some failed, 2 wrong usage or nothing could start, 130 interrupted.
+    """
+    from geoseg.cli.talk import Talk, set_up_logging
+
+    verbosity = -1 if asked["quiet"] else asked["verbose"]
+    set_up_logging(verbosity)
+
+    from geoseg.inference.recipe import Choices
+    from geoseg.jobs.cluster import connect
+    from geoseg.jobs.run import Options, plan_run
+    from geoseg.jobs.run import run as run_scenes
+    from geoseg.models.load import load_model
+    from geoseg.scene.inputs import find_rasters
+
+    loaded = load_model(model)
+    options = Options(
+        choices=Choices(
+            **{k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "device", "precision", "threads")},
+            seed=asked["seed"],
+            force=asked["force"],
+        ),
+        bands=asked["bands"],
+        scale=asked["scale"],
+        offset=asked["offset"],
+        block_size=asked["block_size"],
+        formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
+        overwrite=asked["overwrite"],
+    )
+    rasters = find_rasters(inputs, exclude=output)
+    with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        if asked["dry_run"]:
+            from geoseg.cli.dry_run import print_plans
+
+            return print_plans(
+                plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), options
+            )
+        accelerated = _device_type(asked["device"]) != "cpu"
+        with connect(
+            workers=asked["workers"],
+            scheduler=asked["scheduler"],
+            scheduler_file=asked["scheduler_file"],
+            accelerated=accelerated,
+        ) as pool:
+            summary = run_scenes(rasters, output, loaded, options, pool=pool, listen=talk)
+        done = len(summary.outcomes) - summary.n_failed
+        talk.say(f"{done} of {len(summary.outcomes)} scenes done in {summary.seconds:.1f} s; results in {output}")
+    if not asked["quiet"]:
+        from geoseg.cli.show import show_areas
+
+        show_areas(summary)
+    sys.stdout.flush()
+    return 1 if summary.n_failed else 0
+
+
+def _device_type(asked: str) -> str:
+    """Kind of device the run will use; asking torch costs its import, which the run needs anyway."""
+    from geoseg.inference.engine import choose_device
+
+    return str(choose_device(asked).type)

@@ -1,0 +1,49 @@
+"""Tables on stdout: framed on a terminal, CSV in a pipe."""
+
+import csv
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from geoseg.errors import printable
+from geoseg.jobs.run import Summary
+
+__all__ = ["show_areas", "show_table"]
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table; numbers to the right."""
+    if not sys.stdout.isatty():
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([printable(cell) for cell in row] for row in rows)
+        return
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[i]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # from plain text, never from markup: names come from files
+        table.add_row(*(printable(cell).replace("[", r"\[") for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _is_number(cell: object) -> bool:
+    text = str(cell).replace(",", "").replace("%", "").strip()
+    return bool(text) and text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def show_areas(summary: Summary) -> None:
+    """Hectares and percent of each class, per scene."""
+    rows: list[tuple[object, ...]] = []
+    for outcome in summary.outcomes:
+        if outcome.areas is None:
+            continue
+        for area in outcome.areas.itertuples():
+            if area.pixels:
+                conf = "" if area.mean_conf != area.mean_conf else f"{area.mean_conf:.0f}"
+                rows.append((outcome.id, area.class_name, f"{area.area_ha:.1f}", f"{area.percent:.1f}", conf))
+    if rows:
+        show_table(("scene", "class", "hectares", "percent", "mean_conf"), rows)

@@ -1,0 +1,155 @@
+"""Everything that shapes a scene's class map, as one value: it travels to workers and is hashed into the run key."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+
+from geoseg.errors import ParameterError
+from geoseg.inference.blend import BLENDS
+from geoseg.inference.lattice import Lattice
+from geoseg.models.load import Model
+from geoseg.models.match import match
+from geoseg.scene.scene import Band, Scene
+
+__all__ = ["FORMAT_VERSION", "Choices", "Recipe", "recipe_for"]
+
+FORMAT_VERSION = 1
+"""Changes whenever the same scene, model and choices give another result than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How to run a model; None is the model card's or the machine's own choice."""
+
+    window: int | None = None
+    """Pixels along a side of the window that the network sees."""
+    overlap: float | None = None
+    """Share of a window that two neighbours have in common."""
+    blend: str | None = None
+    """Name of the weight shape."""
+    batch_size: int | None = None
+    """Windows per forward pass."""
+    device: str = "auto"
+    """Where the network runs."""
+    precision: str = "auto"
+    """Of the network's arithmetic."""
+    threads: int | None = None
+    """CPU threads of the network."""
+    seed: int = 0
+    """Of the subsample in which kmeans finds its centres."""
+    force: bool = False
+    """Go on where the scene's unit or GSD do not fit the model."""
+
+    def __post_init__(self) -> None:
+        if self.blend is not None and self.blend not in BLENDS:
+            raise ParameterError(f"blend {self.blend!r} is not known: choose one of {', '.join(BLENDS)}")
+        for what, value in (("window", self.window), ("batch size", self.batch_size), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise ParameterError(f"{what} {value}: choose at least 1")
+        if self.overlap is not None and not 0 <= self.overlap < 1:
+            raise ParameterError(f"overlap {self.overlap}: choose a share of the window from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A scene, the model fitted to it, and how the one is run over the other."""
+
+    scene: Scene
+    """What is read."""
+    model: Model
+    """Fitted to the scene."""
+    bands: tuple[Band, ...]
+    """The scene's bands in the order of the network's input."""
+    gain: tuple[float, ...]
+    """Network input per stored unit, for each band."""
+    bias: tuple[float, ...]
+    """Network input of a stored 0, for each band."""
+    lattice: Lattice
+    """All windows."""
+    blend: str
+    """Name of the weight shape."""
+    batch_size: int | None
+    """Windows per forward pass."""
+    device: str
+    """Where the network runs; ``auto`` is decided by each worker."""
+    precision: str
+    """Of its arithmetic."""
+    threads: int | None
+    """CPU threads of the network; None leaves torch's own number."""
+    notes: tuple[str, ...] = ()
+    """What was decided and should be said aloud."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of what shapes the class map: scene, model, lattice, blend, precision and geoseg's format version.
+
+        Batch size, threads, blocks and device are left out: on the CPU they do not change a bit.
+        """
+        content = {
+            "format": FORMAT_VERSION,
+            "scene": self.scene.fingerprint,
+            "bands": [{**asdict(b), "href": None, "nodata": repr(b.nodata)} for b in self.bands],
+            "model": self.model.digest,
+            "gain": self.gain,
+            "bias": self.bias,
+            "lattice": asdict(self.lattice),
+            "blend": self.blend,
+            "precision": self.precision,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What a reader of the results wants to know of how they came about, as plain JSON values."""
+        return {
+            "bands": [b.name for b in self.bands],
+            "window": self.lattice.rows.window,
+            "stride": self.lattice.rows.stride,
+            "blend": self.blend,
+            "precision": self.precision,
+            "scale": [b.scale for b in self.bands],
+            "offset": [b.offset for b in self.bands],
+            "key": self.key,
+        }
+
+
+def recipe_for(scene: Scene, model: Model, choices: Choices | None = None) -> Recipe:
+    """The recipe for a scene and a model.
+
+    Raises:
+        ModelError: If the model does not fit the scene.
+        ParameterError: If a choice does not fit the model.
+    """
+    choices = choices or Choices()
+    card = model.card
+    window = choices.window or card.window
+    if card.fixed_window and window != card.window:
+        raise ParameterError(f"model {card.name} takes windows of {card.window} px only, not {window}: omit --window")
+    if window % card.output_stride:
+        raise ParameterError(
+            f"window {window} px is not a multiple of {card.output_stride}, the output stride of model {card.name}: "
+            f"choose {math.ceil(window / card.output_stride) * card.output_stride}"
+        )
+    fit = match(model, scene, force=choices.force, seed=choices.seed)
+    lattice = Lattice.cover(
+        scene.height,
+        scene.width,
+        window=window,
+        overlap=card.overlap if choices.overlap is None else choices.overlap,
+        output_stride=card.output_stride,
+    )
+    return Recipe(
+        scene=scene,
+        model=fit.model,
+        bands=fit.bands,
+        gain=fit.gain,
+        bias=fit.bias,
+        lattice=lattice,
+        blend=choices.blend or card.blend,
+        batch_size=choices.batch_size,
+        device=choices.device,
+        precision=choices.precision,
+        threads=choices.threads,
+        notes=fit.notes,
+    )

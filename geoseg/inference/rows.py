@@ -1,0 +1,113 @@
+"""A recipe and a block -> finished rows of classes and confidence: the one loop that every door uses."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.errors import GeosegError, printable
+from geoseg.inference.decide import decide
+from geoseg.inference.engine import Engine, choose_device
+from geoseg.inference.lattice import Block
+from geoseg.inference.normalise import Normalisation
+from geoseg.inference.recipe import Recipe
+from geoseg.inference.stream import LogitRows, stream
+from geoseg.models.load import build_network
+from geoseg.scene.read import SceneReader
+
+__all__ = ["ClassRows", "class_rows", "engine_for"]
+
+_GPU_BATCH = 16  # halved when memory runs out
+_ENGINES: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
+_ENGINES_KEPT = 2
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRows:
+    """Finished rows of a block, over its whole width."""
+
+    row_off: int
+    """First row in the scene."""
+    classes: NDArray[np.uint8]
+    """Class values (row, col)."""
+    confidence: NDArray[np.uint8]
+    """Percent (row, col); nodata where there is no observation."""
+
+
+def engine_for(recipe: Recipe) -> Engine:
+    """The engine for a recipe: the network is loaded once per process and kept for the blocks that follow.
+
+    Raises:
+        ModelError: If the weights do not fit.
+        ParameterError: If the device is not there.
+    """
+    device = choose_device(recipe.device)
+    # one window fills a CPU's threads; a GPU wants many
+    batch_size = recipe.batch_size or (1 if device.type == "cpu" else _GPU_BATCH)
+    key = (recipe.model.digest, str(device), recipe.precision, batch_size)
+    with _LOCK:
+        if recipe.threads is not None and torch.get_num_threads() != recipe.threads:
+            torch.set_num_threads(recipe.threads)
+        if key not in _ENGINES:
+            _ENGINES[key] = Engine(
+                network=build_network(recipe.model), device=device, batch_size=batch_size, precision=recipe.precision
+            )
+        _ENGINES.move_to_end(key)
+        while len(_ENGINES) > _ENGINES_KEPT:
+            _ENGINES.popitem(last=False)
+        return _ENGINES[key]
+
+
+def class_rows(recipe: Recipe, block: Block) -> Iterator[ClassRows]:
+    """Finished rows of a block, from top to bottom, without a gap.
+
+    Reading, the network, and the decision run in a thread each, one step apart.
+
+    Raises:
+        GeosegError: If the scene cannot be read or the model not run; the message names scene and block.
+    """
+    engine = engine_for(recipe)
+    legend = recipe.model.legend
+
+    def finish(rows: LogitRows) -> ClassRows:
+        classes, confidence = decide(
+            rows.logits,
+            rows.valid,
+            values=legend.values,
+            nodata=legend.nodata,
+            temperature=recipe.model.card.temperature,
+        )
+        return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence)
+
+    reader = SceneReader(recipe.scene, recipe.bands)  # opens its files in the thread that reads, which closes them
+    with ThreadPoolExecutor(1, "geoseg-decide") as thread:
+        pending: Future[ClassRows] | None = None
+        try:
+            for rows in stream(
+                reader,
+                engine,
+                recipe.lattice,
+                block,
+                normalise=Normalisation(gain=recipe.gain, bias=recipe.bias, fill=recipe.model.card.nodata_fill),
+                n_classes=recipe.model.n_classes,
+                blend=recipe.blend,
+                align=recipe.scene.block_shape[0],
+            ):
+                # the strip under these rows is filled again after the next: take the former result before that
+                if pending is not None:
+                    yield pending.result()
+                pending = thread.submit(finish, rows)
+            if pending is not None:
+                yield pending.result()
+        except GeosegError as error:
+            name = printable(recipe.scene.href)
+            if name in str(error):
+                raise
+            where = f"rows {block.row_off} to {block.row_end}, columns {block.col_off} to {block.col_end}"
+            raise type(error)(f"{name}, {where}: {error}") from error

@@ -1,0 +1,89 @@
+"""Scene + model -> a lazy xarray.Dataset: nothing is read before it is asked for."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ParameterError
+from geoseg.inference.lattice import TILE, Block
+from geoseg.inference.recipe import Choices, Recipe, recipe_for
+from geoseg.models.load import Model
+from geoseg.scene.scene import Scene
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["segment"]
+
+
+def _compute(recipe: Recipe, block: Block) -> NDArray[np.uint8]:
+    """Classes and confidence of a block (2, row, col)."""
+    from geoseg.inference.rows import class_rows
+
+    result = np.empty((2, block.height, block.width), np.uint8)
+    for rows in class_rows(recipe, block):
+        inside = slice(rows.row_off - block.row_off, rows.row_off - block.row_off + len(rows.classes))
+        result[0, inside], result[1, inside] = rows.classes, rows.confidence
+    return result
+
+
+def segment(scene: Scene, model: Model, *, choices: Choices | None = None, block_size: int = 4 * TILE) -> "xr.Dataset":
+    """The class map and the confidence of a scene, computed block by block when asked for.
+
+    The blocks run the code that `geoseg run` runs, so the values are the same whatever the block size.
+
+    Args:
+        scene: What `open_scene` gave.
+        model: What `load_model` gave.
+        choices: How to run the model; the card's own by default.
+        block_size: Pixels along a side of a dask chunk.
+
+    Returns:
+        ``classes`` and ``confidence`` (percent), both uint8 (y, x) with nodata 255, dask-backed, with the scene's CRS
+        and coordinates. ``classes.attrs`` carry class values and names.
+
+    Raises:
+        ModelError: If the model does not fit the scene.
+        ParameterError: If a choice does not fit the model.
+    """
+    import dask.array as da
+    import xarray as xr
+    from dask.delayed import delayed
+    from odc.geo.xr import wrap_xr
+
+    if block_size < 1:
+        raise ParameterError(f"block size {block_size} px: choose at least 1")
+    recipe = recipe_for(scene, model, choices)
+    legend = recipe.model.legend
+    rows = range(0, scene.height, block_size)
+    cols = range(0, scene.width, block_size)
+    compute = delayed(_compute, pure=True)
+    recipe_once = delayed(recipe)  # one node of the graph, not one copy per block
+    grid = []
+    for row in rows:
+        line = []
+        for col in cols:
+            block = Block(
+                row_off=row,
+                col_off=col,
+                height=min(block_size, scene.height - row),
+                width=min(block_size, scene.width - col),
+            )
+            shape = (2, block.height, block.width)
+            line.append(da.from_delayed(compute(recipe_once, block), shape=shape, dtype=np.uint8))
+        grid.append(line)
+    both = da.block(grid)
+    dataset = xr.Dataset(
+        {
+            "classes": wrap_xr(both[0], scene.geobox, nodata=legend.nodata),
+            "confidence": wrap_xr(both[1], scene.geobox, nodata=legend.nodata),
+        }
+    )
+    dataset["classes"].attrs.update(
+        long_name="land cover",
+        flag_values=list(legend.values),
+        flag_meanings=" ".join(n.replace(" ", "_") for n in legend.names),
+    )
+    dataset["confidence"].attrs.update(long_name="confidence", units="percent")
+    return dataset

@@ -1,0 +1,67 @@
+"""The task of one block: compute it, write its part file, and count what is in it."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from odc.geo.geobox import GeoBox
+
+from geoseg.area.pixel_area import PixelAreas
+from geoseg.area.sums import ClassTotals, class_totals
+from geoseg.inference.lattice import Block
+from geoseg.inference.recipe import Recipe
+from geoseg.outputs.parts import Part, PartWriter
+
+__all__ = ["BlockResult", "compute_block", "pixel_areas"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockResult:
+    """What a finished block leaves: its file and its sums, so that areas need no second read."""
+
+    part: Part
+    """Classes and confidence on disk."""
+    totals: ClassTotals
+    """Pixels, areas and confidence of each class."""
+
+
+@lru_cache(maxsize=4)
+def pixel_areas(geobox: GeoBox) -> PixelAreas:
+    """True pixel areas of a scene, made once per process."""
+    return PixelAreas.of(geobox)
+
+
+def compute_block(recipe: Recipe, block: Block, path: Path) -> BlockResult:
+    """Run the model over a block and leave a verified part file.
+
+    Args:
+        recipe: Scene, model and how to run it.
+        block: Which pixels.
+        path: Final name of the part file.
+
+    Raises:
+        GeosegError: If the scene cannot be read, the model not run, or the part not written.
+    """
+    from geoseg.inference.rows import ClassRows, class_rows
+
+    areas = pixel_areas(recipe.scene.geobox)
+    totals = ClassTotals.zero()
+
+    with PartWriter(path, block=block) as writer, ThreadPoolExecutor(1, "geoseg-write") as thread:
+
+        def take(rows: ClassRows) -> ClassTotals:
+            writer.write_rows(rows.classes, rows.confidence)
+            return class_totals(
+                rows.classes, areas, row_off=rows.row_off, col_off=block.col_off, confidence=rows.confidence
+            )
+
+        # one step behind the network: what is computed is written while the next rows are computed
+        pending: Future[ClassTotals] | None = None
+        for rows in class_rows(recipe, block):
+            if pending is not None:
+                totals = totals + pending.result()
+            pending = thread.submit(take, rows)
+        if pending is not None:
+            totals = totals + pending.result()
+        return BlockResult(part=writer.finish(), totals=totals)

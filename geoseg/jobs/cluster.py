@@ -1,0 +1,149 @@
+"""Where tasks run: in this process, in local processes, or on a cluster the user has."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from geoseg.errors import ParameterError, ResourceError
+
+__all__ = ["COMPUTE", "Pool", "connect"]
+
+COMPUTE = "geoseg-compute"
+"""Worker resource that a block takes one of: as many as blocks may compute at once on the worker's device."""
+
+
+class Pool:
+    """A Dask client and what a caller has to know of its workers."""
+
+    def __init__(self, client: Any, *, slots: int, threads: int | None, limited: bool) -> None:
+        """Wrap a client.
+
+        Args:
+            client: ``distributed.Client``.
+            slots: Blocks to keep in flight.
+            threads: Threads per network on each worker; None leaves torch's own number.
+            limited: Whether the workers declare the `COMPUTE` resource.
+        """
+        self.client = client
+        self.slots = slots
+        self.threads = threads
+        self._limited = limited
+
+    def submit_block(self, function: Any, *args: Any) -> Any:
+        """A future of a task that computes on the workers' devices."""
+        resources = {COMPUTE: 1} if self._limited else None
+        return self.client.submit(function, *args, pure=False, resources=resources, retries=2)
+
+    def submit(self, function: Any, *args: Any) -> Any:
+        """A future of a task that does not compute on a device; it goes before blocks that wait."""
+        return self.client.submit(function, *args, pure=False, retries=2, priority=10)
+
+
+@contextmanager
+def connect(
+    *, workers: int = 0, scheduler: str | None = None, scheduler_file: str | None = None, accelerated: bool = False
+) -> Iterator[Pool]:
+    """A pool of workers, closed at the end.
+
+    Args:
+        workers: Processes on this machine, on loopback; 0 runs everything in this process and opens no port.
+        scheduler: Address of a running Dask scheduler instead, such as ``tcp://host:8786``.
+        scheduler_file: Its connection file instead of its address.
+        accelerated: Whether blocks compute on a GPU: then two of them are in flight per worker, so that one reads and
+            writes while the other computes. On a CPU one block's threads fill the machine.
+
+    Raises:
+        ParameterError: If more than one kind of place is named.
+        ResourceError: If the scheduler does not answer or has no worker.
+    """
+    if sum((workers > 0, scheduler is not None, scheduler_file is not None)) > 1:
+        raise ParameterError("--workers, --scheduler and --scheduler-file exclude one another: give one of them")
+    if workers < 0:
+        raise ParameterError(f"{workers} workers: give 0 (this process) or more")
+    import dask
+    import distributed  # its import sets up its logging
+
+    at_once = 2 if accelerated else 1
+    with ExitStack() as stack:
+        # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
+        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+        # what goes wrong with a task comes back as its error, which geoseg says better
+        logger = logging.getLogger(distributed.__name__)
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL)
+        if scheduler is not None or scheduler_file is not None:
+            yield _existing(stack, scheduler, scheduler_file)
+            return
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
+        if workers:
+            yield _processes(stack, workers, at_once, folder)
+        else:
+            yield _this_process(stack, at_once, folder)
+
+
+def _this_process(stack: ExitStack, at_once: int, folder: str) -> Pool:
+    """A scheduler and a worker in this process that talk through memory: no socket is opened.
+
+    Dask starts an HTTP server for its dashboard even when told not to have one, so it is left out here.
+    """
+    from distributed import Client, Scheduler, SpecCluster, Worker
+
+    class SilentScheduler(Scheduler):
+        def start_http_server(self, *_: Any, **__: Any) -> None: ...
+
+    class SilentWorker(Worker):
+        def start_http_server(self, *_: Any, **__: Any) -> None: ...
+
+    # one thread more than blocks at once: assembling a finished scene goes on beside the next scene's blocks
+    options = {"nthreads": at_once + 1, "memory_limit": 0, "resources": {COMPUTE: at_once}, "local_directory": folder}
+    cluster = SpecCluster(
+        scheduler={"cls": SilentScheduler, "options": {"protocol": "inproc", "dashboard": False}},
+        workers={0: {"cls": SilentWorker, "options": options}},
+        silence_logs=logging.CRITICAL,
+    )
+    stack.callback(cluster.close)
+    client = stack.enter_context(Client(cluster, set_as_default=False))
+    return Pool(client, slots=2 * at_once, threads=None, limited=True)
+
+
+def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Pool:
+    from distributed import Client, LocalCluster
+
+    # workers are started by spawn and read their thread counts at import: Dask's nanny would set 1
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=at_once + 1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",  # by default it listens on every interface
+        worker_dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        resources={COMPUTE: at_once},
+        local_directory=folder,
+        silence_logs=logging.CRITICAL,
+    )
+    stack.callback(cluster.close)
+    client = stack.enter_context(Client(cluster, set_as_default=False))
+    return Pool(client, slots=2 * workers * at_once, threads=threads, limited=True)
+
+
+def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | None) -> Pool:
+    from distributed import Client
+
+    shown = scheduler or scheduler_file
+    try:
+        client = stack.enter_context(
+            Client(scheduler, scheduler_file=scheduler_file, set_as_default=False, timeout="10s")
+        )
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
+    found = client.scheduler_info(n_workers=-1)["workers"]
+    if not found:
+        raise ResourceError(f"the Dask scheduler at {shown} has no workers: start some with `dask worker`")
+    limited = any(COMPUTE in w.get("resources", {}) for w in found.values())
+    slots = 2 * sum(int(w["nthreads"]) for w in found.values())
+    return Pool(client, slots=slots, threads=None, limited=limited)

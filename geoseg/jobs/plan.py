@@ -1,0 +1,80 @@
+"""What a run is going to do, decided before anything is computed: a value that can be printed, counted and tested."""
+
+import math
+from dataclasses import dataclass
+
+from geoseg.errors import ParameterError
+from geoseg.inference.lattice import TILE, Block, blocks
+from geoseg.inference.recipe import Recipe
+from geoseg.scene.scene import Scene
+
+__all__ = ["ScenePlan", "plan_blocks"]
+
+_MAX_BLOCK_WIDTH = 16 * TILE
+_MAX_BLOCK_HEIGHT = 32 * TILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenePlan:
+    """One scene's work."""
+
+    recipe: Recipe
+    """What is computed."""
+    blocks: tuple[Block, ...]
+    """In which pieces."""
+
+    @property
+    def n_windows(self) -> int:
+        """Windows of the scene, each counted once."""
+        return self.recipe.lattice.n_windows
+
+    @property
+    def n_forward(self) -> int:
+        """Windows that are computed at most: those on block borders once for each block."""
+        return sum(self.recipe.lattice.n_windows_of(b) for b in self.blocks)
+
+    def memory_bytes(self, batch_size: int) -> int:
+        """Most memory one block takes beside the network itself: strips, source rows, batch and outputs."""
+        recipe = self.recipe
+        window, n_bands, n_classes = recipe.lattice.rows.window, len(recipe.bands), recipe.model.n_classes
+        width = max(b.width for b in self.blocks)
+        source_width = max(min(width + 2 * window, recipe.scene.width), window)
+        strips = 3 * 4 * n_classes * window * width
+        pieces = 4 * n_bands * source_width * (3 * window + min(recipe.scene.block_shape[0], 1024))
+        batch = 4 * batch_size * window**2 * (n_bands + 2 * n_classes)
+        outputs = 8 * TILE * width
+        return strips + pieces + batch + outputs
+
+
+def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1) -> tuple[Block, ...]:
+    """The blocks of a scene, row by row; edges lie on multiples of the output tile.
+
+    A window on a border between blocks is computed for both, which costs a share of about ``window / block`` along each
+    axis. So blocks are as large as memory allows, which their width decides; height only sets how much is lost with a
+    block, and how many can run at once.
+
+    Args:
+        scene: What is cut.
+        block_size: Pixels along a side instead, a multiple of 512.
+        at_once: Blocks that can compute at the same time: a scene is cut into at least twice as many.
+
+    Raises:
+        ParameterError: If the block size is not a multiple of the output tile.
+    """
+    if block_size is not None:
+        if block_size < TILE or block_size % TILE:
+            raise ParameterError(f"block size {block_size} px: choose a multiple of {TILE}, the tile of the outputs")
+        height = width = block_size
+    else:
+        width = _even(scene.width, _MAX_BLOCK_WIDTH)
+        height = _even(scene.height, _MAX_BLOCK_HEIGHT)
+        if at_once > 1:
+            down = math.ceil(2 * at_once / math.ceil(scene.width / width))
+            height = min(height, _even(scene.height, math.ceil(scene.height / down)))
+    return tuple(blocks(scene.height, scene.width, block_height=height, block_width=width))
+
+
+def _even(length: int, at_most: int) -> int:
+    """Length of equal blocks rather than long ones and a sliver at the end, rounded up to whole tiles."""
+    n = math.ceil(length / at_most)
+    return math.ceil(length / n / TILE) * TILE
