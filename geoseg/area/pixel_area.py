@@ -35,7 +35,7 @@ MAX_ERROR = 1e-6
 
 _AIM = 1e-7  # nodes are added until the check is below this
 _COARSEST_PX = 512
-_MOST_NODES = 1 << 22  # 32 MB
+_MOST_NODES = 1 << 21  # 16 MB
 _TAPS = 4
 # Outlines around a node have at least this side: coordinates are good to about 2e-9 m, pixels may be centimetres small.
 _OUTLINE_M = 50.0
@@ -203,7 +203,7 @@ def _refined_nodes(outlines: _Outlines, shape: tuple[int, int]) -> tuple[NDArray
         error = _error_between(outlines, shape, nodes)
         if error <= _AIM or (n_rows, n_cols) == shape:
             return nodes, error
-        if 4 * nodes.size > _MOST_NODES:
+        if 4 * nodes.size > _MOST_NODES:  # the next halving would be beyond it
             if error > MAX_ERROR:
                 warnings.warn(
                     f"pixel areas of this grid are good to {error:.1e} only: the projection changes abruptly in it; "
