@@ -27,7 +27,7 @@ __all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "publish", "sha25
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_NEARLY_FULL = 1 << 20  # below this many free bytes a failed write or check is put down to the disk
+_NEARLY_FULL = 1 << 20  # with fewer bytes free than this, or than were written, a failure is put down to the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +121,21 @@ class Aside:
             raise
 
     def _with_room(self, message: str, error: BaseException) -> str:
-        """The message, with what was written and what is free when the disk is full."""
+        """The message, with what was written and what is free when the disk may be the reason.
+
+        Drivers say anything on a full disk ("cannot read", "bad directory"), or nothing until it is read back.
+        """
         try:
             written = sum(f.stat().st_size for f in self._files())
             free = shutil.disk_usage(self.path.parent).free
         except OSError:  # the folder went away: the message says enough
             return message
-        if _errno_of(error) not in _FULL and free >= _NEARLY_FULL:
+        if _errno_of(error) not in _FULL and free >= max(_NEARLY_FULL, written):
             return message
         return (
-            f"{message}; the disk of {printable(self.path.parent)} is full ({_mib(written)} of this file written, "
-            f"{_mib(free)} free): free more than that or choose another output folder, then run again"
+            f"{message}; the disk of {printable(self.path.parent)} is nearly full "
+            f"({_mib(written)} of this file written, {_mib(free)} free): "
+            "free more than that or choose another output folder, then run again"
         )
 
     def _files(self) -> list[Path]:

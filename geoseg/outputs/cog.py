@@ -87,22 +87,22 @@ def write_confidence_cog(
 
 def _write(tmp: Path, parts: Sequence[Part], kind: Kind, expected: Expected) -> None:
     _check_cover(parts, expected.geobox)
+    # shares the stem of what is published: on an error it goes with it, after the room on the disk was looked at
     plain = tmp.with_name(f"{tmp.stem}.plain.tif")
-    try:
-        _write_plain(plain, parts, kind, expected)
-        rasterio.shutil.copy(
-            plain,
-            tmp,
-            driver="COG",
-            blocksize=TILE,
-            compress="DEFLATE",
-            bigtiff="IF_SAFER",
-            num_threads="ALL_CPUS",
-            **_PROFILES[kind],
-        )
-    finally:
-        for leftover in tmp.parent.glob(f"{_literal(plain.name)}*"):
-            leftover.unlink()
+    _write_plain(plain, parts, kind, expected)
+    rasterio.shutil.copy(
+        plain,
+        tmp,
+        driver="COG",
+        blocksize=TILE,
+        compress="DEFLATE",
+        bigtiff="IF_SAFER",
+        num_threads="ALL_CPUS",
+        **_PROFILES[kind],
+    )
+    plain.unlink()
+    # GDAL keeps a CRS that GeoTIFF keys cannot express in a side file
+    plain.with_name(f"{plain.name}.aux.xml").unlink(missing_ok=True)
 
 
 def _write_plain(plain: Path, parts: Sequence[Part], kind: Kind, expected: Expected) -> None:
@@ -180,8 +180,3 @@ def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
         if not key.replace("_", "").replace(":", "").isalnum():
             raise ParameterError(f"tag {key!r} is not a name: use letters, digits and underscores")
     return {key: printable(value) for key, value in metadata.items()}
-
-
-def _literal(name: str) -> str:
-    """A file name as a glob pattern that matches only itself."""
-    return "".join(f"[{c}]" if c in "[]*?" else c for c in name)

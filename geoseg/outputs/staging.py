@@ -13,7 +13,7 @@ from geoseg.outputs.crash import crash_point
 
 __all__ = ["clean_leftovers", "staging"]
 
-_FOLDER = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<state>staging|old)$", re.DOTALL)
+_FOLDER = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<state>staging|parts|old)$", re.DOTALL)
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def clean_leftovers(folder: Path) -> list[str]:
             entry.unlink()
         elif (match := _FOLDER.match(entry.name)) and entry.is_dir() and not entry.is_symlink():
             final = folder / match["name"]
-            if match["state"] == "staging":
+            if match["state"] != "old":
                 shutil.rmtree(entry)
             elif final.exists():
                 _retire(entry, final)

@@ -97,7 +97,7 @@ def test_a_full_disk_is_said_with_numbers(tmp_path: Path) -> None:
         _text(tmp, "x" * 1024)
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match=r"is full \(0\.0 MiB of this file written, .* MiB free\): free more"):
+    with pytest.raises(OutputError, match=r"is nearly full \(0\.0 MiB of this file written, .* MiB free\): free more"):
         publish(tmp_path / "a.csv", write, accept)
 
 
