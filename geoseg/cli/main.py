@@ -1,16 +1,19 @@
 """The `geoseg` command: its subcommands are imported when they are asked for, so that help answers at once."""
 
 import importlib
+import json
 import os
 import signal
 import sys
 import traceback
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 import click
 
 from geoseg import __version__
+from geoseg.cli.options import Manner
 from geoseg.errors import GeosegError, printable
 
 __all__ = ["cli", "main"]
@@ -57,8 +60,6 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
 
 def _environment() -> None:
     """Settings that must be there before torch and GDAL are imported; what the user set is kept."""
-    # libgomp's threads spin while they wait: with anything else running that is 3 to 4 times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # the default is 5 % of the machine's memory for every process; each source block is read once anyway
     os.environ.setdefault("GDAL_CACHEMAX", "256")
     # code in a VRT is never run
@@ -74,32 +75,45 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+def _say(manner: Manner, text: str, *, level: str = "error") -> None:
+    if manner.traceback and level == "error":
+        traceback.print_exc()
+    if manner.json:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        click.echo(json.dumps({"time": now, "level": level, "event": "ended", "text": text}), err=True)
+    else:
+        click.echo(f"{level}: {text}" if level == "error" else text, err=True)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors become a line or two on stderr and an exit code."""
     _environment()
     signal.signal(signal.SIGTERM, _on_sigterm)
-    words = sys.argv[1:] if arguments is None else arguments
+    manner = Manner()
     try:
-        code = cli.main(args=words, standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        _leave(130)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        code = cli.main(args=arguments, standalone_mode=False, obj=manner)
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say(manner, "interrupted", level="warning")
         _leave(130)
     except _Terminated:
-        click.echo("terminated", err=True)
+        _say(manner, "terminated", level="warning")
         _leave(143)
     except click.ClickException as error:
-        error.show()
+        if manner.json:
+            _say(manner, error.format_message())
+        else:
+            error.show()
         sys.exit(2)
     except BrokenPipeError:
         # the reader of stdout went away, as in `geoseg ... | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except GeosegError as error:
-        if "-vv" in words:
-            traceback.print_exc()
-        click.echo(f"error: {printable(error)}", err=True)
+        _say(manner, printable(error))
         sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - a fault of geoseg's own is no reason to print a page of code
+        kind = type(error).__name__
+        _say(manner, f"unexpected {kind}: {printable(error)}; run with -vv for the details and report it")
+        _leave(2)
     sys.exit(code if isinstance(code, int) else 0)

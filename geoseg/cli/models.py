@@ -1,5 +1,8 @@
 """`geoseg models`: the shipped models."""
 
+import json
+from dataclasses import asdict
+
 import click
 
 __all__ = ["models"]
@@ -11,11 +14,15 @@ def models() -> None:
 
 
 @models.command("list")
-def list_() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
     """List the shipped models."""
     from geoseg.cli.show import show_table
     from geoseg.models.load import list_models
 
+    if as_json:
+        click.echo(json.dumps([asdict(model) for model in list_models()], indent=2))
+        return
     show_table(
         ("name", "kind", "bands", "classes", "description"),
         [
@@ -27,10 +34,14 @@ def list_() -> None:
 
 @models.command("show")
 @click.argument("name")
-def show(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> None:
     """Show the card of a model: a shipped one by NAME, or the file of a card."""
     from geoseg.models.load import load_model
 
     model = load_model(name)
+    if as_json:
+        click.echo(json.dumps(model.card.model_dump(mode="json") | {"digest": model.digest}, indent=2))
+        return
     click.echo(model.card.to_yaml(), nl=False)
     click.echo(f"# digest: {model.digest}")

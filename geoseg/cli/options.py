@@ -1,13 +1,14 @@
 """Options that several commands share: each is defined once and means one thing everywhere."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import yaml
 
-__all__ = ["band_options", "comma_separated", "compute_options", "read_config", "talk_options"]
+__all__ = ["Manner", "band_options", "comma_separated", "compute_options", "read_config", "talk_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,12 +37,19 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
         o.lstrip("-").replace("-", "_"): p.name for p in ctx.command.params for o in (*p.opts, *p.secondary_opts)
     }
     defaults = {}
+    negated = {o.lstrip("-").replace("-", "_") for p in ctx.command.params for o in p.secondary_opts}
     for key, setting in content.items():
         name = options.get(str(key).replace("-", "_"))
         if name is None or name in ("config", "inputs"):
             known = ", ".join(sorted(o.replace("_", "-") for o in options if len(o) > 1 and o != "config"))
             raise click.BadParameter(f"{value}: option {key!r} is not known; known are {known}")
-        defaults[name] = ",".join(map(str, setting)) if name == "bands" and isinstance(setting, list) else setting
+        if name == "bands" and isinstance(setting, list):
+            setting = ",".join(map(str, setting))
+        elif str(key).replace("-", "_") in negated:
+            if not isinstance(setting, bool):
+                raise click.BadParameter(f"{value}: option {key!r} is true or false, not {setting!r}")
+            setting = not setting
+        defaults[name] = setting
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -76,13 +84,32 @@ def compute_options(command: F) -> F:
     return command
 
 
+@dataclass(slots=True)
+class Manner:
+    """How errors are said that end a command: known only once its options are parsed."""
+
+    json: bool = False
+    """As a line of JSON."""
+    traceback: bool = False
+    """With where in the code it happened."""
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    manner = ctx.find_object(Manner)
+    if manner is not None and param.name == "log_format":
+        manner.json = value == "json"
+    elif manner is not None:
+        manner.traceback = value >= 2
+    return value
+
+
 def talk_options(command: F) -> F:
     """How much is said, and in which form."""
     for option in (
-        click.option("--log-format", type=click.Choice(["auto", "plain", "json"]), default="auto",
+        click.option("--log-format", type=click.Choice(["auto", "plain", "json"]), default="auto", callback=_remember,
                      help="auto is a progress bar on a terminal, plain lines elsewhere."),
         click.option("-q", "--quiet", is_flag=True, help="Say errors only."),
-        click.option("-v", "--verbose", count=True, help="Say more; -vv also shows tracebacks."),
+        click.option("-v", "--verbose", count=True, callback=_remember, help="Say more; -vv also shows tracebacks."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -77,7 +77,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     from geoseg.cli.talk import Talk, set_up_logging
 
     verbosity = -1 if asked["quiet"] else asked["verbose"]
-    set_up_logging(verbosity)
+    set_up_logging(verbosity, asked["log_format"])
 
     from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect

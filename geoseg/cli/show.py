@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from geoseg.errors import printable
 from geoseg.jobs.run import Summary
+from geoseg.outputs.tables import cell
 
 __all__ = ["show_areas", "show_table"]
 
@@ -18,7 +20,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
     if not sys.stdout.isatty():
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([printable(cell) for cell in row] for row in rows)
+        writer.writerows([cell(value) for value in row] for row in rows)
         return
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
@@ -26,12 +28,12 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # from plain text, never from markup: names come from files
-        table.add_row(*(printable(cell).replace("[", r"\[") for cell in row))
+        table.add_row(*(Text(printable(value)) for value in row))
     Console(highlight=False).print(table)
 
 
-def _is_number(cell: object) -> bool:
-    text = str(cell).replace(",", "").replace("%", "").strip()
+def _is_number(value: object) -> bool:
+    text = str(value).replace(",", "").replace("%", "").strip()
     return bool(text) and text.replace(".", "", 1).replace("-", "", 1).isdigit()
 
 

@@ -29,14 +29,32 @@ _LEVELS = {"failed": "error", "note": "info", "block": "debug", "planned": "debu
 _ORDER = {"debug": 0, "info": 1, "error": 3}
 
 
-def set_up_logging(verbosity: int) -> None:
+class _JsonFormatter(logging.Formatter):
+    """One line of JSON per record of the logging module."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        content = {"level": record.levelname.lower(), "event": "log", "text": super().format(record)}
+        return json.dumps({"time": _now()} | content)
+
+
+def set_up_logging(verbosity: int, log_format: LogFormat = "auto") -> None:
     """Logs of libraries to stderr when asked for with -v (warnings) or -vv (all of geoseg's), else not at all.
 
     GDAL's messages come through rasterio's logger; what matters in them is in geoseg's own errors.
     """
     level = {0: logging.CRITICAL, 1: logging.WARNING}.get(max(verbosity, 0), logging.INFO)
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    as_json = log_format == "json"
+    handler.setFormatter(
+        _JsonFormatter("%(name)s: %(message)s") if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
     logging.getLogger("geoseg").setLevel(logging.DEBUG if verbosity >= 2 else level)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Talk:
@@ -103,7 +121,7 @@ class Talk:
         self._console.print(line, markup=False)
 
     def _line(self, level: str, kind: str, content: dict[str, Any]) -> None:
-        record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": kind}
+        record = {"time": _now(), "level": level, "event": kind}
         print(json.dumps(record | content), file=sys.stderr, flush=True)  # noqa: T201 - one line, whole, for a machine
 
     def _move(self, progress: Progress, event: Event) -> None:

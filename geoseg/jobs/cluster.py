@@ -32,14 +32,14 @@ class Pool:
         self.threads = threads
         self._limited = limited
 
-    def submit_block(self, function: Any, *args: Any) -> Any:
-        """A future of a task that computes on the workers' devices."""
+    def submit_block(self, function: Any, *args: Any, retries: int = 0) -> Any:
+        """A future of a task that computes on the workers' devices; ``retries`` after an error, not a lost worker."""
         resources = {COMPUTE: 1} if self._limited else None
-        return self.client.submit(function, *args, pure=False, resources=resources, retries=2)
+        return self.client.submit(function, *args, pure=False, resources=resources, retries=retries)
 
     def submit(self, function: Any, *args: Any) -> Any:
         """A future of a task that does not compute on a device; it goes before blocks that wait."""
-        return self.client.submit(function, *args, pure=False, retries=2, priority=10)
+        return self.client.submit(function, *args, pure=False, priority=10)
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | Non
         client = stack.enter_context(
             Client(scheduler, scheduler_file=scheduler_file, set_as_default=False, timeout="10s")
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a connection file of another kind
         raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
     found = client.scheduler_info(n_workers=-1)["workers"]
     if not found:

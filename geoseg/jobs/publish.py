@@ -23,7 +23,7 @@ from geoseg.outputs.parts import Part
 from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.staging import staging
 from geoseg.outputs.tables import write_areas
-from geoseg.scene.open import open_scene
+from geoseg.scene.open import fingerprint
 
 __all__ = ["SceneResult", "finished_areas", "publish_scene"]
 
@@ -61,7 +61,7 @@ def publish_scene(
     Raises:
         OutputError: If anything cannot be written or does not read back; then nothing appears.
     """
-    if open_scene(recipe.scene.href).fingerprint != recipe.scene.fingerprint:
+    if fingerprint(recipe.scene.href) != recipe.scene.fingerprint:
         raise SceneError(
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
             "run again when it is at rest"
@@ -177,10 +177,13 @@ def finished_areas(folder: Path, key: str, formats: Sequence[str]) -> Any | None
         item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
         if item["properties"]["geoseg:parameters"]["key"] != key:
             return None
-        assets = [folder / asset["href"] for asset in item["assets"].values()]
+        sizes = {folder / asset["href"]: asset["file:size"] for asset in item["assets"].values()}
         wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in formats]
-        if not all(path.is_file() for path in (*assets, *wanted)):
+        if any(path.stat().st_size != size for path, size in sizes.items()) or not all(p.is_file() for p in wanted):
             return None
-        return pd.read_csv(folder / f"{folder.name}_areas.csv")
+        # a class may be called None or NA: only an empty number is a missing one
+        empty = {"percent": [""], "mean_conf": [""]}
+        table = folder / f"{folder.name}_areas.csv"
+        return pd.read_csv(table, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
     except (OSError, ValueError, KeyError, TypeError):
         return None

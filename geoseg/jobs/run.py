@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from geoseg import __version__
 from geoseg.area.sums import ClassTotals
-from geoseg.errors import GeosegError, OutputError, printable
+from geoseg.errors import GeosegError, OutputError, ParameterError, printable
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.jobs.block import compute_block
 from geoseg.jobs.cluster import Pool
@@ -28,7 +29,8 @@ from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
-from geoseg.scene.open import open_scene
+from geoseg.scene.guard import is_remote
+from geoseg.scene.open import open_scene, scene_name
 
 __all__ = ["Event", "Options", "SceneOutcome", "Summary", "plan_run", "run"]
 
@@ -51,6 +53,11 @@ class Options:
     """Of the polygons; none for no polygons."""
     overwrite: bool = False
     """Replace finished outputs."""
+
+    def __post_init__(self) -> None:
+        for what, value in (("scale", self.scale), ("offset", self.offset)):
+            if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
+                raise ParameterError(f"{what} {value} gives no physical values: give a finite number, as scale not 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,9 @@ class _Job:
 
 _log = logging.getLogger(__name__)
 
+_OWN_NAMES = ("areas.csv", "run.json", "report.html")
+"""Files of the output folder: areas.csv.tif is a name that a scene can have, too."""
+
 Listener = Callable[[Event], None]
 
 
@@ -144,15 +154,17 @@ def plan_run(
         at_once: Blocks that can compute at the same time.
         listen: Told what was decided.
     """
-    taken: set[str] = set()
+    taken = set(_OWN_NAMES)
     for href in rasters:
+        # before anything can fail: a file that is mended until the next run must not shift the names of others
+        name = _unique(safe_name(scene_name(href)), taken)
         try:
             scene = open_scene(href, bands=options.bands, scale=options.scale, offset=options.offset)
-            scene = replace(scene, id=_unique(safe_name(scene.id), taken))
+            scene = replace(scene, id=name)
             recipe = recipe_for(scene, model, options.choices)
             plan = ScenePlan(recipe=recipe, blocks=plan_blocks(scene, block_size=options.block_size, at_once=at_once))
-        except GeosegError as error:
-            message = str(error) if printable(href) in str(error) else f"{printable(href)}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
+            message = _named(error, href)
             listen(Event(kind="failed", scene=href, text=message))
             yield SceneOutcome(href=href, id="", status="failed", error=message)
             continue
@@ -160,6 +172,25 @@ def plan_run(
             listen(Event(kind="note", scene=scene.id, text=note))
         listen(Event(kind="planned", scene=scene.id, n_blocks=len(plan.blocks), pixels=scene.height * scene.width))
         yield plan
+
+
+def _named(error: BaseException, href: str, where: str = "") -> str:
+    """An error as a message that names the file; one that geoseg did not raise on purpose says so."""
+    shown = printable(href)
+    if not isinstance(error, GeosegError):
+        _log.debug("unexpected error", exc_info=error)
+        at = f"{where}: " if where else ""
+        kind = type(error).__name__
+        message = f"{shown}: {at}unexpected {kind}: {printable(error)}; run with -vv for the details and report it"
+    else:
+        message = str(error) if shown in str(error) else f"{shown}: {error}"
+    return _without_token(message, href)
+
+
+def _without_token(text: str, href: str) -> str:
+    """What follows a question mark in a URL is a token more often than not: it reaches no log and no record."""
+    query = printable(href).partition("?")[2] if is_remote(href) else ""
+    return text.replace(f"?{query}", "?...") if query else text
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -231,11 +262,11 @@ def _alone(output: Path) -> Iterator[None]:
 
     The lock is on the folder itself: nothing is left behind, and the kernel frees it whatever the end.
     """
-    probe = output / f".geoseg-{secrets.token_hex(4)}"
+    probe = output / f".geoseg.{secrets.token_hex(4)}.part"  # a name that is cleaned up, should we be killed here
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe.touch(exist_ok=False)
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # the run that holds the folder may have been faster
         handle = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise OutputError(
@@ -297,7 +328,9 @@ class _Runner:
                 continue
             block = job.plan.blocks[i]
             path = job.parts_folder / f"{block.row_off}_{block.col_off}.tif"
-            future = self._pool.submit_block(compute_block, job.recipe, block, path)
+            # a damaged file stays damaged; a server may answer the next time
+            retries = 2 if is_remote(job.recipe.scene.href) else 0
+            future = self._pool.submit_block(compute_block, job.recipe, block, path, retries=retries)
             self._blocks[future] = (job, i)
             finished.add(future)
 
@@ -312,6 +345,14 @@ class _Runner:
             started=time.monotonic(),
         )
         self._jobs.append(job)
+        if folder.exists() and not (folder / f"{scene.id}.json").is_file():
+            # never replaced, whatever was asked for: these are not results of an earlier run
+            message = (
+                f"{printable(scene.href)}: its results would go to {printable(folder)}, which is there and holds no "
+                "results of geoseg; move it away, or choose another --output"
+            )
+            self._fail(job, message)
+            return
         if folder.exists() and not self._options.overwrite:
             areas = finished_areas(folder, plan.recipe.key, self._options.formats)
             if areas is not None:
@@ -366,14 +407,11 @@ class _Runner:
 
     def _reason(self, job: _Job, error: BaseException | None, where: str) -> str:
         """Error of a task as a message that names the file, whatever it was."""
-        href = printable(job.recipe.scene.href)
-        if isinstance(error, GeosegError):
-            return str(error) if href in str(error) else f"{href}: {error}"
-        kind = type(error).__name__ if error is not None else "cancelled"
-        if kind == "KilledWorker":
-            return f"{href}: {where}: the worker process died again and again; give it more memory, or fewer --workers"
-        _log.debug("unexpected error", exc_info=error)
-        return f"{href}: {where}: unexpected {kind}: {printable(error)}; run with -vv for the details and report it"
+        href = job.recipe.scene.href
+        if type(error).__name__ == "KilledWorker":
+            mend = "give it more memory, or fewer --workers"
+            return f"{printable(href)}: {where}: the worker process died again and again; {mend}"
+        return _named(error or RuntimeError("the task was cancelled"), href, where)
 
     def _fail(self, job: _Job, message: str) -> None:
         job.failed = True

@@ -34,11 +34,17 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
         exclude: A folder that is not searched: the output folder, when it lies inside an input folder.
 
     Raises:
-        InputError: If nothing at all was found.
+        InputError: If nothing at all was found, or the excluded folder is itself one that is named.
     """
     excluded = exclude.resolve() if exclude is not None else None
     found: dict[str, None] = {}
     names = [os.fspath(n) for n in named]
+    for item in names:
+        if excluded is not None and excluded.is_dir() and os.path.realpath(item) == str(excluded):
+            raise InputError(
+                f"{printable(item)} is the input folder and the output folder: results would be taken for inputs the "
+                f"next time; choose another --output, such as {printable(Path(item, 'out'))}"
+            )
     for item in names:
         path = Path(item)
         if is_remote(item):
@@ -56,4 +62,14 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
     if not found:
         shown = ", ".join(printable(n) for n in names) or "nothing"
         raise InputError(f"no rasters found in {shown}: name files or folders with {', '.join(DRIVERS)} files")
-    return list(found)
+    # one file that was named twice, as a.tif and ./a.tif, is one input
+    places = {_place(item): item for item in reversed(found)}
+    return [item for item in found if places[_place(item)] == item]
+
+
+def _place(item: str) -> str:
+    """Where a file lies, whatever it was called; links to files stay what they are."""
+    if is_remote(item):
+        return item
+    folder, name = os.path.split(item)
+    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - pathlib's resolve raises where links loop

@@ -5,7 +5,6 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.guard import driver_for, is_remote, open_raster
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["open_scene"]
+__all__ = ["fingerprint", "open_scene", "scene_name"]
 
 # Only names that mean one band whatever the sensor: "B4" is red on Landsat 8 and near infrared on Landsat 5.
 _COMMON_NAMES = {
@@ -75,15 +74,15 @@ def open_scene(
         if bands is not None and len(bands) == dataset.count:
             # four names for four bands of which GDAL takes one for alpha: the user knows better
             spectral, alpha = list(dataset.indexes), []
+        stated = None
+        if scale is not None or offset is not None:
+            stated = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
         named = tuple(
-            _band(dataset, href, index, band_name)
+            _band(dataset, href, index, band_name, stated)
             for index, band_name in zip(spectral, _band_names(dataset, spectral, bands, name), strict=True)
         )
-        if scale is not None or offset is not None:
-            s, o = 1.0 if scale is None else scale, 0.0 if offset is None else offset
-            named = tuple(replace(b, scale=s, offset=o) for b in named)
         return Scene(
-            id=Path(href.split("?", 1)[0]).stem,
+            id=scene_name(href),
             href=href,
             geobox=geobox,
             bands=named,
@@ -94,6 +93,21 @@ def open_scene(
             acquired=_acquired(dataset, href),
             fingerprint=_fingerprint(href, dataset),
         )
+
+
+def scene_name(href: str) -> str:
+    """Name of a scene: the file's, without folder and suffix; what follows a question mark is no part of it."""
+    return Path(href.split("?", 1)[0]).stem
+
+
+def fingerprint(href: str) -> str:
+    """What `open_scene` says identifies the content of a raster, as it is now.
+
+    Raises:
+        SceneError: If it cannot be opened any more.
+    """
+    with open_raster(href) as dataset:
+        return _fingerprint(href, dataset)
 
 
 def _check_pixels(dataset: DatasetReader, name: str) -> None:
@@ -171,12 +185,15 @@ def _common(text: str) -> str:
     return words.pop() if len(words) == 1 and "edge" not in word else word
 
 
-def _band(dataset: DatasetReader, href: str, index: int, name: str) -> Band:
+def _band(
+    dataset: DatasetReader, href: str, index: int, name: str, stated: tuple[float, float] | None = None
+) -> Band:
+    """One band; ``stated`` is the scale and offset that the user gives instead of the file's."""
     dtype = dataset.dtypes[index - 1]
     nodata = dataset.nodatavals[index - 1]
     if nodata is not None and np.dtype(dtype).kind != "f" and not float(nodata).is_integer():
         nodata = None  # GDAL keeps NaN or 0.5 on an integer band; no pixel can equal it
-    scale, offset = float(dataset.scales[index - 1]), float(dataset.offsets[index - 1])
+    scale, offset = stated or (float(dataset.scales[index - 1]), float(dataset.offsets[index - 1]))
     if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
         raise SceneError(
             f"{printable(href)}: band {index} declares scale {scale} and offset {offset}, which give no "

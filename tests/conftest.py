@@ -1,0 +1,122 @@
+"""Small scenes with known content, and the command line as a function."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+UTM = Affine(10, 0, 399_960, 0, -10, 5_000_040)
+
+WriteScene = Callable[..., Path]
+
+
+def blobs(height: int, width: int, *, n_bands: int = 3, seed: int = 0) -> NDArray[np.uint16]:
+    """Pixels (band, row, col) from 100 to 4000: four kinds of ground in blobs of some 9 px, with noise and specks."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 4, (-(-height // 9), -(-width // 9))).repeat(9, axis=0).repeat(9, axis=1)[:height, :width]
+    specks = rng.random((height, width)) < 0.03
+    kinds[specks] = rng.integers(0, 4, int(specks.sum()))
+    levels = rng.permuted(np.tile(np.array([300, 1200, 2200, 3600]), (n_bands, 1)), axis=1)
+    noise = rng.normal(0, 60, (n_bands, height, width))
+    return np.clip(levels[:, kinds] + noise, 100, 4000).astype(np.uint16)
+
+
+@pytest.fixture
+def write_scene(tmp_path: Path) -> WriteScene:
+    """A function that writes a GeoTIFF of blobs, by default of 70 rows and 90 columns, and gives its path."""
+
+    def write(name: str = "in/scene.tif", *, pixels: NDArray[Any] | None = None, seed: int = 0, **changes: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptions = changes.pop("descriptions", None)
+        if pixels is None:
+            height, width = changes.pop("shape", (70, 90))
+            pixels = blobs(height, width, seed=seed)
+        count, height, width = pixels.shape
+        profile = {"crs": "EPSG:32633", "transform": UTM, "dtype": pixels.dtype, **changes}
+        with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dataset:
+            dataset.write(pixels)
+            if descriptions:
+                dataset.descriptions = descriptions
+        return path
+
+    return write
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def geoseg_command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """A function that runs the command line in this process, as the installed program does."""
+    from geoseg.cli.main import main
+
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+
+    def run(*words: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        said = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code=code if isinstance(code, int) else int(bool(code)), out=said.out, err=said.err)
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def random_unet(tmp_path: Path) -> Path:
+    """The card of a small U-Net with random weights for three bands in any unit."""
+    import segmentation_models_pytorch as smp
+    import torch
+    import yaml
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    options = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
+    network = smp.Unet("resnet18", encoder_weights=None, in_channels=3, classes=4, **options)
+    folder = tmp_path / "unet"
+    folder.mkdir()
+    save_file({k: v.clone().contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
+    card = {
+        "name": "random",
+        "version": "1",
+        "kind": "smp",
+        "architecture": {"name": "Unet", "encoder": "resnet18", "options": options},
+        "weights": "weights.safetensors",
+        "bands": [{"name": name, "mean": 1800.0, "std": 900.0} for name in ("green", "red", "nir")],
+        "units": "any",
+        "window": 128,
+        "overlap": 0.25,
+        "output_stride": 8,
+        "classes": [{"value": i, "name": f"class {i}", "color": "#999999"} for i in range(4)],
+    }
+    (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    return folder / "card.yaml"
+
+
+def read(path: Path) -> NDArray[Any]:
+    """The first band of a raster."""
+    with rasterio.open(path) as dataset:
+        band: NDArray[Any] = dataset.read(1)
+    return band
