@@ -1,7 +1,5 @@
 """Ground sampling distance: metres of ground per pixel, in any CRS."""
 
-from typing import Any
-
 import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
@@ -19,11 +17,11 @@ def gsd_m(geobox: GeoBox) -> float:
         Metres; NaN where the middle of the grid is outside what its CRS can place on the earth.
     """
     rows, cols = geobox.shape
-    transform: Any = geobox.transform
-    centre = np.array([[cols / 2, rows / 2], [cols / 2 + 1, rows / 2], [cols / 2, rows / 2 + 1]])
-    x, y = transform * (centre[:, 0], centre[:, 1])
+    a, b, c, d, e, f = geobox.transform[:6]
+    col, row = cols / 2 + np.array([0, 1, 0]), rows / 2 + np.array([0, 0, 1])
+    x, y = a * col + b * row + c, d * col + e * row + f
     to_lonlat = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)  # type: ignore[union-attr]
-    lon, lat = to_lonlat.transform(np.asarray(x), np.asarray(y))
+    lon, lat = to_lonlat.transform(x, y)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return float("nan")
     _, _, metres = Geod(ellps="WGS84").inv(lon[[0, 0]], lat[[0, 0]], lon[[1, 2]], lat[[1, 2]])

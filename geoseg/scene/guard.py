@@ -44,6 +44,10 @@ _MAX_BLOCK_BYTES = 1 << 30
 _SUSPICIOUS_BYTES = 1 << 30
 _MAX_RATIO = 100_000  # an honest empty class map reaches some 60,000 to 1
 _MAX_VRT_BYTES = 16 << 20
+_VRT_SUBCLASSES = {"", "vrtsourcedrasterband", "vrtwarpeddataset", "vrtwarpedrasterband"}
+_VRT_REFUSED = ("pixelfunction", "processingsteps", "dempath")
+_VRT_NAMING = {"sourcefilename", "sourcedataset"}
+_TIFF_STARTS = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 _FILTERS = threading.Lock()
 
 # A hung server must not hang the run: GDAL has no timeout of its own.
@@ -86,6 +90,8 @@ def _check_file(href: str) -> os.stat_result:
     """
     try:
         info = Path(href).stat()
+    except ValueError as error:  # a zero byte in the name
+        raise SceneError(f"{printable(href)}: not a name that a file can have; check the path") from error
     except OSError as error:
         if Path(href).is_symlink():
             raise SceneError(
@@ -100,8 +106,27 @@ def _check_file(href: str) -> os.stat_result:
     return info
 
 
-def _check_vrt(path: Path) -> None:
-    """Refuse a VRT that runs code, reads raw bytes, or leaves its own folder."""
+def _check_side_files(href: str) -> None:
+    """Refuse side files that would hang GDAL, or that lead it elsewhere: it opens a mask by content, a VRT too."""
+    for suffix in (".msk", ".aux.xml", ".ovr"):
+        side = Path(href + suffix)
+        if not side.exists():
+            continue
+        _check_file(str(side))
+        if suffix != ".aux.xml":
+            with side.open("rb") as stream:
+                start = stream.read(4)
+            if start not in _TIFF_STARTS:
+                raise SceneError(
+                    f"{printable(side)}: not a TIFF, as this side file has to be; remove it or make it again"
+                )
+
+
+def _check_vrt(path: Path) -> int:
+    """Refuse a VRT that runs code, reads raw bytes, or leaves its own folder; the bytes of its sources.
+
+    GDAL finds names of elements in any case of letters, and takes an attribute where it looks for an element.
+    """
     name = printable(path)
     if path.stat().st_size > _MAX_VRT_BYTES:
         raise SceneError(f"{name}: a VRT of more than {_MAX_VRT_BYTES >> 20} MiB; build a smaller one")
@@ -112,22 +137,33 @@ def _check_vrt(path: Path) -> None:
         root = ET.fromstring(text)  # noqa: S314 - entities were refused above
     except ET.ParseError as error:
         raise SceneError(f"{name}: not a VRT: {error}; build it again with gdalbuildvrt") from error
+    total = 0
     for node in root.iter():
-        if "Raw" in node.get("subClass", "") or node.tag.startswith("PixelFunction"):
+        tag = _plain(node.tag)
+        attributes = {_plain(key): value for key, value in node.items()}
+        subclass = attributes.get("subclass", "").strip().lower()
+        if subclass not in _VRT_SUBCLASSES or tag.startswith(_VRT_REFUSED):
             raise SceneError(
-                f"{name}: a VRT with raw bands or pixel functions reads any bytes or runs code; "
+                f"{name}: a VRT with raw bands, pixel functions or the like reads any bytes or runs code; "
                 "write its result to a GeoTIFF with gdal_translate"
             )
-        if node.tag in ("SourceFilename", "SourceDataset"):
-            _check_vrt_source(path, node)
+        if _VRT_NAMING & set(attributes) or tag == "relativetovrt":
+            raise SceneError(f"{name}: a VRT that names its sources in an unusual way; write it with gdalbuildvrt")
+        if tag in _VRT_NAMING:
+            total += _check_vrt_source(path, (node.text or "").strip(), attributes.get("relativetovrt") == "1")
+    return total
 
 
-def _check_vrt_source(path: Path, node: ET.Element) -> None:
-    source = (node.text or "").strip()
+def _plain(name: str) -> str:
+    """Name of an element or attribute without its namespace, in lower case."""
+    return name.rsplit("}", 1)[-1].rsplit(":", 1)[-1].lower()
+
+
+def _check_vrt_source(path: Path, source: str, relative: bool) -> int:
     folder = path.resolve().parent
-    target = (folder / source) if node.get("relativeToVRT") == "1" else Path(source)
+    target = (folder / source) if relative else Path(source)
     shown = f"{printable(path)}: its source {printable(source)!r}"
-    if is_remote(source) or ":" in source or not target.resolve().is_relative_to(folder):
+    if is_remote(source) or set(":<") & set(source) or not target.resolve().is_relative_to(folder):
         raise SceneError(f"{shown} lies outside the folder of the VRT and is not followed; put both into one folder")
     if DRIVERS.get(target.suffix.lower(), "VRT") == "VRT":
         raise SceneError(f"{shown} is not a GeoTIFF or another plain raster; point the VRT at the files themselves")
@@ -136,6 +172,7 @@ def _check_vrt_source(path: Path, node: ET.Element) -> None:
             pass
     except SceneError as error:
         raise SceneError(f"{shown} cannot be used: {error}") from error
+    return target.stat().st_size
 
 
 def _check_declared(dataset: DatasetReader, file_bytes: int | None) -> None:
@@ -189,10 +226,11 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
     remote = is_remote(href)
     size = None if remote else _check_file(href).st_size
     if driver == "VRT":
-        if remote:
+        if size is None:
             raise SceneError(f"{printable(href)}: a VRT from the network is not followed; download it with its sources")
-        _check_vrt(Path(href))
-        size = None
+        size += _check_vrt(Path(href))
+    if not remote:
+        _check_side_files(href)
     options = _REMOTE_OPTIONS if remote else {}
     with rasterio.Env(**options):
         try:

@@ -25,8 +25,8 @@ def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
 def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None) -> list[str]:
     """The rasters that files, folders, globs and URLs name, each once, in the order named and sorted within.
 
-    Folders are searched through all levels for files with a raster's suffix (`guard.DRIVERS`). Side files
-    (``.ovr``, ``.msk``, ``.aux.xml``) and hidden files are not inputs. A file that is named itself is taken
+    Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`), folders through all levels. Side
+    files (``.ovr``, ``.msk``, ``.aux.xml``) and hidden files are not inputs. A file that is named itself is taken
     whatever it is called, so that opening it can say what is wrong.
 
     Args:
@@ -53,9 +53,11 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
             found.update((str(p), None) for p in _walk(path, excluded))
         elif glob.has_magic(item) and not os.path.lexists(item):
             for match in sorted(glob.glob(item, recursive=True)):  # noqa: PTH207 - pathlib's glob is relative only
+                if excluded is not None and Path(match).resolve().is_relative_to(excluded):
+                    continue
                 if Path(match).is_dir():
                     found.update((str(p), None) for p in _walk(Path(match), excluded))
-                else:
+                elif Path(match).suffix.lower() in DRIVERS:
                     found[match] = None
         else:
             found[item] = None

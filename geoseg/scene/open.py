@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.guard import driver_for, is_remote, open_raster
+from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["fingerprint", "open_scene", "scene_name"]
@@ -35,6 +36,7 @@ _LANDSAT_OLI = {
 }  # fmt: skip
 _COLOR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
+_EXIF_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)(?= )")
 _SAMPLE_BYTES = 1 << 16
 
 
@@ -87,7 +89,7 @@ def open_scene(
             geobox=geobox,
             bands=named,
             driver=driver_for(href),
-            validity="mask" if alpha or _has_mask(dataset, spectral) else "values",
+            validity="mask" if alpha or any(has_mask(dataset, i) for i in spectral) else "values",
             block_shape=_block_shape(dataset),
             scaled=scale is not None or offset is not None or any((b.scale, b.offset) != (1.0, 0.0) for b in named),
             acquired=_acquired(dataset, href),
@@ -141,11 +143,15 @@ def _geobox(dataset: DatasetReader, name: str) -> GeoBox:
     if transform.is_degenerate or not all(map(math.isfinite, transform[:6])):
         raise SceneError(f"{name}: its geotransform {tuple(transform[:6])} gives pixels of no size; repair it")
     try:
-        return GeoBox((dataset.height, dataset.width), transform, dataset.crs.to_wkt())
+        geobox = GeoBox((dataset.height, dataset.width), transform, dataset.crs.to_wkt())
     except (CRSError, ValueError) as error:
         raise SceneError(
             f"{name}: its CRS cannot be used: {printable(error)}; set another with gdal_edit.py"
         ) from error
+    crs = geobox.crs
+    if crs is None or not (crs.projected or crs.geographic):
+        raise SceneError(f"{name}: its CRS is a local one, with no place on the earth; set another with gdal_edit.py")
+    return geobox
 
 
 def _band_names(dataset: DatasetReader, spectral: list[int], asked: Sequence[str] | None, name: str) -> list[str]:
@@ -155,19 +161,28 @@ def _band_names(dataset: DatasetReader, spectral: list[int], asked: Sequence[str
             raise ParameterError(
                 f"{name}: {len(asked)} band names for {len(spectral)} bands ({', '.join(asked)}); name each band once"
             )
-        names = [_common(a) for a in asked]
+        names = _landsat([_common(a) for a in asked])
+        if "" in names:
+            raise ParameterError(
+                f"{name}: band {spectral[names.index('')]} is given an empty name; name each band once"
+            )
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ParameterError(f"{name}: the band name {', '.join(twice)} is given twice; make each one unique")
         return names
-    described = [_common(dataset.descriptions[i - 1] or "") for i in spectral]
-    if "sr_b6" in described:  # only Landsat 8 and 9 have a surface reflectance band 6; on 5 and 7, band 2 is green
-        described = [_LANDSAT_OLI.get(n, n) for n in described]
+    described = _landsat([_common(dataset.descriptions[i - 1] or "") for i in spectral])
     colored = [_COLOR_NAMES.get(dataset.colorinterp[i - 1], "") for i in spectral]
     if len(spectral) != 3 or set(colored) != {"red", "green", "blue"}:
         colored = [""] * len(spectral)  # GDAL calls the first three of any four byte bands red, green, blue
     names = described if any(described) else colored
-    return [n if n and names.count(n) == 1 else f"band {i}" for n, i in zip(names, spectral, strict=True)]
+    unique = [n if n and names.count(n) == 1 else f"band {i}" for n, i in zip(names, spectral, strict=True)]
+    # a description may be the number of another band
+    return unique if len(set(unique)) == len(unique) else [f"band {i}" for i in spectral]
+
+
+def _landsat(names: list[str]) -> list[str]:
+    # only Landsat 8 and 9 have a surface reflectance band 6; on 5 and 7, band 2 is green
+    return [_LANDSAT_OLI.get(n, n) for n in names] if "sr_b6" in names else names
 
 
 def _common(text: str) -> str:
@@ -185,9 +200,7 @@ def _common(text: str) -> str:
     return words.pop() if len(words) == 1 and "edge" not in word else word
 
 
-def _band(
-    dataset: DatasetReader, href: str, index: int, name: str, stated: tuple[float, float] | None = None
-) -> Band:
+def _band(dataset: DatasetReader, href: str, index: int, name: str, stated: tuple[float, float] | None = None) -> Band:
     """One band; ``stated`` is the scale and offset that the user gives instead of the file's."""
     dtype = dataset.dtypes[index - 1]
     nodata = dataset.nodatavals[index - 1]
@@ -202,10 +215,6 @@ def _band(
     return Band(name=name, href=href, index=index, dtype=dtype, scale=scale, offset=offset, nodata=nodata)
 
 
-def _has_mask(dataset: DatasetReader, spectral: list[int]) -> bool:
-    return any(MaskFlags.per_dataset in dataset.mask_flag_enums[i - 1] for i in spectral)
-
-
 def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
     rows, cols = dataset.block_shapes[0]
     return int(rows), int(cols)
@@ -216,11 +225,12 @@ def _acquired(dataset: DatasetReader, href: str) -> datetime | None:
     tags = dataset.tags()
     for key in ("ACQUISITION_DATE", "DATE_ACQUIRED", "TIFFTAG_DATETIME", "acquired", "datetime"):
         text = tags.get(key, "").strip()
-        for pattern in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"):
-            try:
-                return datetime.strptime(text, pattern).replace(tzinfo=UTC)
-            except ValueError:
-                continue
+        iso = _EXIF_DATE.sub(r"\1-\2-\3", text)
+        try:
+            stated = datetime.fromisoformat(iso)
+        except ValueError:
+            continue
+        return stated.astimezone(UTC) if stated.tzinfo else stated.replace(tzinfo=UTC)
     match = _DATE.search(Path(href).stem.replace("_", " "))
     if match is None:
         return None

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -16,20 +16,21 @@ from geoseg.errors import SceneError, printable
 from geoseg.scene.guard import open_raster
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["SceneReader", "is_valid"]
+__all__ = ["SceneReader", "has_mask", "is_valid"]
 
 
 def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
     """Where stored values of one band are observations; None means everywhere.
 
-    1. NaN is never an observation, whether or not it is declared.
+    1. NaN and infinity are never observations, whether or not they are declared.
     2. A declared nodata value is compared in the band's own dtype; one outside its range matches nothing.
     """
     if values.dtype.kind == "f":
-        valid: NDArray[np.bool_] = ~np.isnan(values)
-        if nodata is not None and not np.isnan(nodata):
-            # GDAL keeps -3.4e38 as a double that float32 pixels only match after rounding
-            valid &= values != values.dtype.type(nodata)
+        valid: NDArray[np.bool_] = np.isfinite(values)
+        if nodata is not None:
+            # GDAL keeps -3.4e38 as a double that float32 pixels only match after rounding; beyond, it becomes infinite
+            with np.errstate(over="ignore"):
+                valid &= values != np.float64(nodata).astype(values.dtype)
         return valid
     if nodata is None or not np.iinfo(values.dtype).min <= nodata <= np.iinfo(values.dtype).max:
         return None
@@ -92,15 +93,17 @@ class SceneReader:
         window = Window(col, row, width, height)
         pixels = np.empty((len(self._bands), height, width), dtype=self._dtype)
         valid = np.ones((height, width), dtype=np.bool_)
-        # one call per file decodes each of its blocks once, also where bands are interleaved by pixel
-        for href in dict.fromkeys(b.href for b in self._bands):
-            places = [i for i, b in enumerate(self._bands) if b.href == href]
+        # one call per file decodes each of its blocks once, also where bands are interleaved by pixel; only a VRT can
+        # have bands of several types, which GDAL reads one by one
+        for href, dtype in dict.fromkeys((b.href, b.dtype) for b in self._bands):
+            places = [i for i, b in enumerate(self._bands) if (b.href, b.dtype) == (href, dtype)]
             indexes = [self._bands[i].index for i in places]
             dataset = self._file(href)
             try:
                 values = dataset.read(indexes, window=window)
                 if self._scene.validity == "mask":
-                    valid &= _mask(dataset, indexes, window)
+                    measured = [b.index for b in self._scene.bands if b.href == href]
+                    valid &= _mask(dataset, indexes, measured, window)
             except (RasterioError, ValueError, MemoryError) as error:
                 reason = " ".join(printable(error.__cause__ or error).split())
                 raise SceneError(
@@ -115,10 +118,23 @@ class SceneReader:
         return pixels, valid
 
 
-def _mask(dataset: DatasetReader, indexes: Sequence[int], window: Window) -> NDArray[np.bool_]:
-    """What an alpha band or a mask says; GDAL gives the same mask for every band that shares it."""
-    shared = [i for i in indexes if MaskFlags.per_dataset in dataset.mask_flag_enums[i - 1]]
-    if not shared:
-        return np.ones((int(window.height), int(window.width)), dtype=np.bool_)
-    mask: NDArray[np.bool_] = dataset.read_masks(shared[0], window=window) > 0
-    return mask
+def has_mask(dataset: DatasetReader, index: int) -> bool:
+    """Whether a mask other than an alpha band is shared by this band and the others."""
+    flags = dataset.mask_flag_enums[index - 1]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def _mask(dataset: DatasetReader, indexes: Sequence[int], measured: Sequence[int], window: Window) -> NDArray[np.bool_]:
+    """What alpha bands and a mask say together.
+
+    Alpha is read as a band, because GDAL's own mask leaves it out where a nodata value is declared too. GDAL gives the
+    same mask for every band that shares it.
+    """
+    valid = np.ones((int(window.height), int(window.width)), dtype=np.bool_)
+    for index, color in enumerate(dataset.colorinterp, 1):
+        if color is ColorInterp.alpha and index not in measured:
+            valid &= dataset.read(index, window=window) > 0
+    shared = [i for i in indexes if has_mask(dataset, i)]
+    if shared:
+        valid &= dataset.read_masks(shared[0], window=window) > 0
+    return valid
