@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from odc.geo.geobox import GeoBox
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, ParameterError
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.records import write_json
 
-__all__ = ["AssetKind", "ItemInfo", "write_item"]
-
-AssetKind = Literal["classes", "confidence", "polygons", "areas"]
-"""What an asset is; also its key in the item."""
+__all__ = ["ItemInfo", "write_item"]
 
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _MEDIA_TYPES: Final = {
@@ -31,7 +28,7 @@ _MEDIA_TYPES: Final = {
     ".shp": "application/vnd.shp",
     ".csv": "text/csv",
 }
-_TITLES: Final[dict[AssetKind, str]] = {
+_TITLES: Final = {
     "classes": "Land-cover classes",
     "confidence": "Confidence (percent)",
     "polygons": "Land-cover polygons",
@@ -71,7 +68,7 @@ class ItemInfo:
     """What the user named as input: kept as its last path component, which has no secrets in it."""
 
 
-def write_item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo) -> Published:
+def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> Published:
     """The STAC item of a scene, beside its files.
 
     STAC wants a time. Where the acquisition is unknown, ``datetime`` is null and the interval runs from 1970 to the
@@ -79,20 +76,23 @@ def write_item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo
 
     Args:
         path: Final name, ``<scene>.json``.
-        assets: The published files, in the folder of ``path``, or in any folder that is moved there together.
+        assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
+            together. A key is ``classes``, ``confidence``, ``polygons`` or ``areas``; what follows an underscore tells
+            several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:
         The published file.
 
     Raises:
+        ParameterError: If an asset is of no known kind.
         OutputError: If it cannot be written, or is no item when read back.
     """
     item = _item(path, assets, info)
     return write_json(path, item)
 
 
-def _item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo) -> dict[str, Any]:
+def _item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> dict[str, Any]:
     import pystac
 
     where = footprint(info.geobox)
@@ -108,8 +108,8 @@ def _item(path: Path, assets: Mapping[AssetKind, Published], info: ItemInfo) -> 
         properties=_properties(info, processed),
         stac_extensions=list(_EXTENSIONS),
     )
-    for kind, file in assets.items():
-        item.add_asset(kind, _asset(kind, file, info.legend))
+    for key, file in assets.items():
+        item.add_asset(key, _asset(key.partition("_")[0], file, info.legend))
     values: dict[str, Any] = item.to_dict(include_self_link=False)
     try:
         pystac.Item.from_dict(values)
@@ -148,9 +148,11 @@ def _code(geobox: GeoBox) -> str | None:
     return None if authority is None else ":".join(authority)
 
 
-def _asset(kind: AssetKind, file: Published, legend: Legend) -> Any:
+def _asset(kind: str, file: Published, legend: Legend) -> Any:
     import pystac
 
+    if kind not in _TITLES:
+        raise ParameterError(f"there is no asset of kind {kind!r}: use {', '.join(_TITLES)}")
     extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
     if kind in {"classes", "confidence"}:
         nodata = legend.nodata if kind == "classes" else 255

@@ -12,6 +12,7 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoseg.errors import ParameterError
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
 from geoseg.outputs.footprint import footprint
@@ -72,6 +73,17 @@ def test_an_item_describes_the_files(tmp_path: Path, files: Any, geobox: GeoBox,
         (7, "SUM_A1", "=SUM(A1)", "B2182B"),
     ]
     assert item["assets"]["areas"]["type"] == "text/csv"
+
+
+def test_several_files_of_a_kind_are_told_apart(tmp_path: Path, files: Any, geobox: GeoBox, legend: Legend) -> None:
+    info = ItemInfo(id="s", geobox=geobox, legend=legend, processed=_DONE)
+    second = write_text(tmp_path / "s_polygons.parquet", "")
+    write_item(tmp_path / "s.json", {**files, "polygons_parquet": second}, info)
+    assets = json.loads((tmp_path / "s.json").read_text())["assets"]
+    assert assets["polygons_parquet"]["type"] == "application/vnd.apache.parquet"
+    assert assets["polygons"]["type"] == "application/geopackage+sqlite3"
+    with pytest.raises(ParameterError, match="no asset of kind 'map': use classes, confidence, polygons, areas"):
+        write_item(tmp_path / "s.json", {"map": second}, info)
 
 
 def test_an_unknown_acquisition_is_an_interval_that_surely_holds(
