@@ -8,6 +8,7 @@ from geoseg.errors import ModelError, printable
 from geoseg.models.load import Model
 from geoseg.models.sample import sample_pixels
 from geoseg.scene.gsd import gsd_m
+from geoseg.scene.open import COMMON_NAMES
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["Match", "match"]
@@ -91,11 +92,11 @@ def _bands(model: Model, scene: Scene, notes: list[str]) -> list[tuple[str, Band
     required = [b.name for b in card if b.required]
     if all(name in has for name in required):
         return [(b.name, has[b.name]) for b in card if b.name in has]
-    misplaced = [
-        b.name for i, b in enumerate(scene.bands) if any(b.name == c.name and i != j for j, c in enumerate(card))
-    ]
+    telling = COMMON_NAMES | {b.name for b in card}
     for names in ([b.name for b in card], required):
-        if len(names) == len(scene.bands) and not misplaced:
+        if len(names) == len(scene.bands) and not any(
+            b.name in telling and b.name != name for b, name in zip(scene.bands, names, strict=True)
+        ):
             notes.append(
                 f"bands taken in the model's order, {', '.join(names)}, because the file does not name them; "
                 "pass --bands if the order differs"

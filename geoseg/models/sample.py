@@ -43,7 +43,8 @@ def sample_pixels(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 40_000
             values = pixels[:, valid].T
             if len(values) > per_window:
                 values = values[rng.choice(len(values), per_window, replace=False)]
-            values = values.astype(np.float32)
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is left out
+                values = values.astype(np.float32)
             chosen.append(values[np.isfinite(values).all(axis=1)])
             count += len(chosen[-1])
             if count >= n_pixels:

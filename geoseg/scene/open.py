@@ -19,7 +19,7 @@ from geoseg.scene.guard import driver_for, is_remote, open_raster
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["fingerprint", "open_scene", "scene_name"]
+__all__ = ["COMMON_NAMES", "fingerprint", "open_scene", "scene_name"]
 
 # Only names that mean one band whatever the sensor: "B4" is red on Landsat 8 and near infrared on Landsat 5.
 _COMMON_NAMES = {
@@ -30,6 +30,8 @@ _COMMON_NAMES = {
     "swir2": "swir22", "swir_2": "swir22", "swir 2": "swir22",
 }  # fmt: skip
 _PLAIN_NAMES = {"coastal", "blue", "green", "red", "nir"}
+COMMON_NAMES = frozenset(_COMMON_NAMES.values()) | _PLAIN_NAMES
+"""Names of bands that mean the same in every scene and model."""
 _LANDSAT_OLI = {
     "sr_b1": "coastal", "sr_b2": "blue", "sr_b3": "green", "sr_b4": "red", "sr_b5": "nir",
     "sr_b6": "swir16", "sr_b7": "swir22",
@@ -195,8 +197,7 @@ def _common(text: str) -> str:
     word = text.strip().lower()
     if word in _COMMON_NAMES:
         return _COMMON_NAMES[word]
-    words = {_COMMON_NAMES.get(w, w) for w in re.split(r"[^a-z0-9]+", word)} & set(_COMMON_NAMES.values())
-    words |= set(re.split(r"[^a-z0-9]+", word)) & _PLAIN_NAMES
+    words = {_COMMON_NAMES.get(w, w) for w in re.split(r"[^a-z0-9]+", word)} & COMMON_NAMES
     return words.pop() if len(words) == 1 and "edge" not in word else word
 
 
