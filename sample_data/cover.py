@@ -51,6 +51,10 @@ class Land:
     """Quarries: distance inwards from the final outline in pixels, negative outside."""
 
 
+_BAR = 0.003
+"""Curvature of the river from which its inner bank is a gravel bar."""
+
+
 def _parcel_mean(value: Floats, parcel: NDArray[np.int64]) -> Floats:
     """Each pixel's parcel mean."""
     total = np.bincount(parcel.ravel(), weights=value.ravel())
@@ -144,8 +148,12 @@ def _lake(terrain: Terrain, drop_m: float) -> Masks:
 
 def _water(terrain: Terrain, grain: Floats, date_index: int) -> Masks:
     """All water; the river and the lake are lower on the second date."""
-    river = terrain.river_px < terrain.river_half_px * (0.88 if date_index else 1.0) + 0.35 * grain
-    stream = terrain.stream_px < terrain.stream_half_px
+    # Low water shows on the flat inner banks; the outer ones are steep.
+    low = 0.8 if date_index else 1.0
+    shore = terrain.river_half_px * np.where(terrain.river_bend > _BAR, low, 1.0)
+    river = terrain.river_px < shore + 0.35 * grain
+    # A brook narrower than a pixel is a mixed pixel, not water.
+    stream = (terrain.stream_px < terrain.stream_half_px) & (terrain.stream_half_px > 0.6)
     oxbow = terrain.oxbow_px < 2.3 + 0.6 * grain
     return river | stream | oxbow | _lake(terrain, 3.5 if date_index else 0.0)
 
@@ -203,11 +211,9 @@ def materials(land: Land, date_index: int) -> NDArray[np.uint8]:
     out = np.where(land.pits > (0.0 if date_index else 5.5), Material.QUARRY, out)
 
     reach = 330 * terrain.river_bend * (0.8 + 0.5 * land.mottle) + 1.6 * grain - 1.0
-    bar = (terrain.river_bend > 0.003) & (terrain.river_px < terrain.river_half_px + reach)
+    bar = (terrain.river_bend > _BAR) & (terrain.river_px < terrain.river_half_px + reach)
     out = np.where(bar, Material.GRAVEL, out)
     out = np.where(_lake(terrain, 0.0), Material.MUD, out)
-    shrunk = (terrain.river_px < terrain.river_half_px) & (terrain.river_px >= terrain.river_half_px * 0.88)
-    out = np.where(shrunk & bool(date_index), Material.GRAVEL, out)
     water = _water(terrain, grain, date_index)
     out = np.where(water, np.where(_lake(terrain, 0.0) | (terrain.oxbow_px < 4), Material.LAKE, Material.RIVER), out)
     road = (places.highway_px < 0.9) | ((places.road_px < 0.55) & ~(water & (terrain.basin > 0.5)))

@@ -67,7 +67,7 @@ class Cells:
     id: NDArray[np.int64]
     """Cell of each pixel."""
     edge_px: Floats
-    """Distance to the nearest other cell."""
+    """Distance to the border with the cell of the second nearest point."""
     edge_id: NDArray[np.int64]
     """The same number on both sides of an edge."""
 

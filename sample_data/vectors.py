@@ -5,13 +5,12 @@ from typing import Final
 import geopandas as gpd
 import numpy as np
 import shapely
-from affine import Affine
-from rasterio import features
-from shapely.geometry import shape as as_shape
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from sample_data.classes import DATES, LEGEND
-from sample_data.noise import fractal, hash01
-from sample_data.place import CRS, NO_TRUTH, Place
+from sample_data.noise import fractal
+from sample_data.place import CRS, GSD_M, NO_TRUTH, Place
 
 __all__ = ["DRAWN", "PER_STRATUM", "reference_points", "zones"]
 
@@ -29,6 +28,20 @@ DRAWN: Final = (
 )
 
 
+def _in_one_piece(owner: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Give each zone's exclaves to whoever is nearest, until there are none."""
+    while True:
+        main = np.zeros(owner.shape, dtype=bool)
+        for zone in np.unique(owner).tolist():
+            piece, n = ndimage.label(owner == zone)
+            sizes = ndimage.sum_labels(owner == zone, piece, np.arange(1, n + 1))
+            main |= piece == 1 + int(np.argmax(sizes))
+        if main.all():
+            return owner
+        nearest = ndimage.distance_transform_edt(~main, return_distances=False, return_indices=True)
+        owner = owner[tuple(nearest)]
+
+
 def zones(place: Place) -> gpd.GeoDataFrame:
     """Districts around the largest settlements: a coverage of the canvas without gaps or overlaps."""
     height, width = place.views[0].truth.shape
@@ -40,20 +53,22 @@ def zones(place: Place) -> gpd.GeoDataFrame:
     ]
     centers = place.land.places.centers[:_ZONES]
     owner = np.argmin([np.hypot(bent[0] - r, bent[1] - c) for r, c in centers], axis=0).astype(np.int16)
-    transform = place.transform @ Affine.scale(step)
-    parts: list[list[object]] = [[] for _ in centers]
-    for geometry, value in features.shapes(owner, transform=transform):
-        parts[int(value)].append(as_shape(geometry))
+    owner = _in_one_piece(owner)
+    # Cell by cell, so that neighbours share every vertex: simplification needs a coverage with matching edges.
+    x, y = place.transform @ (cols, rows)
+    side = step * GSD_M
+    tiles = shapely.box(x, y - side, x + side, y)
     left, top = place.transform @ (0, 0)
     right, bottom = place.transform @ (width, height)
     # The coarse grid's last cells reach past the canvas.
     canvas = shapely.box(left, bottom, right, top)
-    held = [k for k, part in enumerate(parts) if part]
-    smooth = shapely.coverage_simplify([shapely.union_all(parts[k]) for k in held], tolerance=120.0)
-    draw = [(hash01(seed, k, 96)[0], hash01(seed, k, 97)[0]) for k in held]
-    names = [_HEADS[int(a * len(_HEADS))] + _TAILS[int(b * len(_TAILS))] for a, b in draw]
+    held = np.unique(owner).tolist()
+    smooth = shapely.coverage_simplify([shapely.coverage_union_all(tiles[owner == k]) for k in held], tolerance=120.0)
+    names = [
+        _HEADS[h] + _TAILS[t] for h, t in zip(rng.permutation(len(_HEADS)), rng.permutation(len(_TAILS)), strict=True)
+    ]
     return gpd.GeoDataFrame(
-        {"zone_id": range(1, len(held) + 1), "name": names},
+        {"zone_id": range(1, len(held) + 1), "name": names[: len(held)]},
         geometry=[shapely.intersection(polygon, canvas) for polygon in smooth],
         crs=CRS,
     )

@@ -1,0 +1,94 @@
+"""Score class maps of the sample scenes against truth: ``python -m sample_data.score OUT_FOLDER``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from geoseg.errors import GeosegError, InputError
+from geoseg.legend import Legend
+from sample_data.classes import LEGEND
+
+__all__ = ["SCENES", "TRUTH", "confusion", "iou", "main", "score", "table"]
+
+SCENES: Final = Path(__file__).parent / "scenes"
+TRUTH: Final = Path(__file__).parent / "truth"
+
+Counts = NDArray[np.int64]
+
+
+def confusion(truth: NDArray[np.uint8], mapped: NDArray[np.uint8], legend: Legend = LEGEND) -> Counts:
+    """Pixels per pair of classes: rows are truth, columns the map; counted where both have a class of the legend.
+
+    Example:
+        >>> confusion(np.array([1, 1, 2, 255], np.uint8), np.array([1, 2, 2, 1], np.uint8))[:2, :2].tolist()
+        [[1, 1], [0, 1]]
+    """
+    n = len(legend)
+    index = np.full(256, n, dtype=np.int64)
+    index[list(legend.values)] = np.arange(n)
+    t, m = index[truth].ravel(), index[mapped].ravel()
+    both = (t < n) & (m < n)
+    return np.bincount(t[both] * n + m[both], minlength=n * n).reshape(n, n)
+
+
+def iou(counts: Counts) -> NDArray[np.float64]:
+    """Intersection over union of each class; NaN for a class that neither truth nor map has."""
+    hit = np.diag(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
+    ratio: NDArray[np.float64] = np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
+    return ratio
+
+
+def score(out: Path, truth: Path = TRUTH) -> dict[str, Counts]:
+    """Confusion counts of each scene's ``<out>/<scene>/<scene>_classes.tif``.
+
+    Raises:
+        InputError: If a map is missing, or is not on the grid of its truth.
+    """
+    counts = {}
+    for path in sorted(truth.glob("*.tif")):
+        scene = path.stem
+        mapped = out / scene / f"{scene}_classes.tif"
+        if not mapped.is_file():
+            raise InputError(f"{mapped} is missing: map all scenes of {truth.parent / 'scenes'} first")
+        with rasterio.open(path) as a, rasterio.open(mapped) as b:
+            if (a.crs, a.transform, a.shape) != (b.crs, b.transform, b.shape):
+                raise InputError(f"{mapped} is not on the grid of {path}: map the scene at its own resolution")
+            counts[scene] = confusion(a.read(1), b.read(1))
+    return counts
+
+
+def table(counts: dict[str, Counts], legend: Legend = LEGEND) -> str:
+    """Per-scene mIoU, then over all scenes the confusion matrix, the IoU of each class and their mean."""
+    lines = [f"{'scene':<28} {'pixels':>10} {'accuracy':>9} {'mIoU':>7}"]
+    total = np.sum(list(counts.values()), axis=0)
+    for name, each in [*counts.items(), ("all", total)]:
+        right = np.trace(each) / max(int(each.sum()), 1)
+        lines.append(f"{name:<28} {each.sum():>10} {right:>9.4f} {np.nanmean(iou(each)):>7.4f}")
+    lines += ["", f"{'truth / map':<12}" + "".join(f"{name:>11}" for name in legend.names) + f"{'IoU':>9}"]
+    for name, row, value in zip(legend.names, total, iou(total), strict=True):
+        lines.append(f"{name:<12}" + "".join(f"{n:>11}" for n in row) + f"{value:>9.4f}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Read the command line; 1 if the maps cannot be scored."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder with a folder per scene, as geoseg run writes it")
+    parser.add_argument("--truth", type=Path, default=TRUTH, help="folder of truth maps")
+    options = parser.parse_args()
+    try:
+        print(table(score(options.out, options.truth)))
+    except GeosegError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
