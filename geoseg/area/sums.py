@@ -7,7 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.pixel_area import PixelAreas, row_units
+from geoseg.area.interpolate import row_units
+from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 
 __all__ = ["ClassTotals", "Sums", "class_totals", "component_sums"]
@@ -107,8 +108,8 @@ def class_totals(
         >>> from odc.geo.geobox import GeoBox
         >>> areas = PixelAreas.of(GeoBox.from_bbox((0, 0, 2, 1), crs="EPSG:4326", resolution=1))
         >>> totals = class_totals(np.array([[3, 3]], dtype=np.uint8), areas)
-        >>> round(totals.area_m2(areas.unit_m2)[3] / 1e6, 3)
-        24616.928
+        >>> print(f"{totals.area_m2(areas.unit_m2)[3] / 1e6:.3f} km²")
+        24616.928 km²
     """
     if classes.dtype != np.uint8:
         raise ParameterError(f"class values are {classes.dtype}: give uint8")

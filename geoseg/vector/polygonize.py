@@ -47,7 +47,7 @@ def polygonize(classes: NDArray[np.uint8], *, transform: Affine, nodata: int = N
     They are OGC-valid, share their borders vertex by vertex (`shapely.coverage_is_valid`) and rasterize back to the
     class map; nodata stays empty. The same rings as GDAL's polygonize, plus a vertex wherever three regions meet.
 
-    Memory: about 5 bytes per pixel, 24 bytes per vertex and the geometries themselves.
+    Memory: about 5 bytes per pixel, 40 bytes per vertex and the geometries themselves.
 
     Args:
         classes: (rows, cols) class values.
