@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 UTM = Affine(10, 0, 399_960, 0, -10, 5_000_040)
 
@@ -36,13 +37,16 @@ def write_scene(tmp_path: Path) -> WriteScene:
     def write(name: str = "in/scene.tif", *, pixels: NDArray[Any] | None = None, seed: int = 0, **changes: Any) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptions = changes.pop("descriptions", None)
+        descriptions, alpha = changes.pop("descriptions", None), changes.pop("alpha", None)
         if pixels is None:
             height, width = changes.pop("shape", (70, 90))
             pixels = blobs(height, width, seed=seed)
         count, height, width = pixels.shape
         profile = {"crs": "EPSG:32633", "transform": UTM, "dtype": pixels.dtype, **changes}
         with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dataset:
+            if alpha:
+                kinds = [ColorInterp.alpha if i == alpha else ColorInterp.undefined for i in dataset.indexes]
+                dataset.colorinterp = [ColorInterp.gray, *kinds[1:]]
             dataset.write(pixels)
             if descriptions:
                 dataset.descriptions = descriptions

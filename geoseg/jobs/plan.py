@@ -8,7 +8,7 @@ from geoseg.inference.lattice import TILE, Block, blocks
 from geoseg.inference.recipe import Recipe
 from geoseg.scene.scene import Scene
 
-__all__ = ["ScenePlan", "plan_blocks"]
+__all__ = ["ScenePlan", "check_block_size", "plan_blocks"]
 
 _MAX_BLOCK_WIDTH = 16 * TILE
 _MAX_BLOCK_HEIGHT = 32 * TILE
@@ -62,8 +62,7 @@ def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1
         ParameterError: If the block size is not a multiple of the output tile.
     """
     if block_size is not None:
-        if block_size < TILE or block_size % TILE:
-            raise ParameterError(f"block size {block_size} px: choose a multiple of {TILE}, the tile of the outputs")
+        check_block_size(block_size)
         height = width = block_size
     else:
         width = _even(scene.width, _MAX_BLOCK_WIDTH)
@@ -72,6 +71,16 @@ def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1
             down = math.ceil(2 * at_once / math.ceil(scene.width / width))
             height = min(height, _even(scene.height, math.ceil(scene.height / down)))
     return tuple(blocks(scene.height, scene.width, block_height=height, block_width=width))
+
+
+def check_block_size(block_size: int) -> None:
+    """Refuse a block size whose blocks would share output tiles.
+
+    Raises:
+        ParameterError: If it is not a multiple of the output tile.
+    """
+    if block_size < TILE or block_size % TILE:
+        raise ParameterError(f"block size {block_size} px: choose a multiple of {TILE}, the tile of the outputs")
 
 
 def _even(length: int, at_most: int) -> int:

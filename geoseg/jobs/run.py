@@ -21,7 +21,7 @@ from geoseg.errors import GeosegError, OutputError, ParameterError, printable
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.jobs.block import compute_block
 from geoseg.jobs.cluster import Pool
-from geoseg.jobs.plan import ScenePlan, plan_blocks
+from geoseg.jobs.plan import ScenePlan, check_block_size, plan_blocks
 from geoseg.jobs.publish import finished_areas, publish_scene
 from geoseg.jobs.versions import versions
 from geoseg.models.load import Model
@@ -55,6 +55,8 @@ class Options:
     """Replace finished outputs."""
 
     def __post_init__(self) -> None:
+        if self.block_size is not None:
+            check_block_size(self.block_size)
         for what, value in (("scale", self.scale), ("offset", self.offset)):
             if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
                 raise ParameterError(f"{what} {value} gives no physical values: give a finite number, as scale not 0")
