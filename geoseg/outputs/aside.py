@@ -63,7 +63,8 @@ class Aside:
                 f"cannot write {printable(path)}: there is no folder {printable(path.parent)}; "
                 "create it, then run again"
             )
-        if path.exists() and not path.is_file():
+        # os.path.exists: False for names too long for the disk, of which writing then says so
+        if os.path.exists(path) and not path.is_file():  # noqa: PTH110
             raise OutputError(
                 f"cannot write {printable(path)}: the name is taken by something that is not a file; "
                 "remove it or choose another output"

@@ -1,5 +1,6 @@
 """A scene's outputs appear together: a hidden folder beside the final one, renamed into place at success."""
 
+import os
 import re
 import secrets
 import shutil
@@ -45,31 +46,37 @@ def staging(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         ) from error
     try:
         yield stage
-        fsync_folder(stage)
-        crash_point("staged")
-        if not overwrite:
-            _refuse_existing(final)
-        if final.exists():
-            final.rename(old)
-            crash_point("old_aside")
         try:
-            stage.rename(final)
-        except OSError:
-            if old.exists():
-                old.rename(final)
+            _put_in_place(stage, old, final, overwrite=overwrite)
+        except GeosegError:
             raise
-        crash_point("stage_renamed")
-        _retire(old, final)
-        fsync_folder(final.parent)
-        crash_point("stage_synced")
-    except GeosegError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot put the results in place as {printable(final)}: {error}; mend that, then run again"
-        ) from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot put the results in place as {printable(final)}: {error}; mend that, then run again"
+            ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _put_in_place(stage: Path, old: Path, final: Path, *, overwrite: bool) -> None:
+    """Swap the folders; between the two renames ``final`` is absent, and :func:`clean_leftovers` puts it back."""
+    fsync_folder(stage)
+    crash_point("staged")
+    if not overwrite:
+        _refuse_existing(final)
+    if final.exists():
+        final.rename(old)
+        crash_point("old_aside")
+    try:
+        stage.rename(final)
+    except OSError:
+        if old.exists():
+            old.rename(final)
+        raise
+    crash_point("stage_renamed")
+    _retire(old, final)
+    fsync_folder(final.parent)
+    crash_point("stage_synced")
 
 
 def clean_leftovers(folder: Path) -> list[str]:
@@ -113,5 +120,5 @@ def _retire(old: Path, final: Path) -> None:
 
 
 def _refuse_existing(final: Path) -> None:
-    if final.exists():
+    if os.path.exists(final):  # noqa: PTH110 False for names too long for the disk, of which mkdir then says so
         raise OutputError(f"{printable(final)} is already there: pass --overwrite or choose another output folder")

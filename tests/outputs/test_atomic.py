@@ -92,6 +92,13 @@ def test_a_missing_folder_and_a_taken_name_are_named(tmp_path: Path) -> None:
         publish(tmp_path / "a.csv", accept, accept)
 
 
+def test_a_name_too_long_for_the_disk_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*File name too long"):
+        publish(tmp_path / ("x" * 300 + ".csv"), lambda tmp: _text(tmp, "x"), accept)
+    with pytest.raises(OutputError, match=r"cannot write into .*File name too long"), staging(tmp_path / ("x" * 300)):
+        pass
+
+
 def test_a_full_disk_is_said_with_numbers(tmp_path: Path) -> None:
     def write(tmp: Path) -> None:
         _text(tmp, "x" * 1024)
@@ -139,6 +146,12 @@ def test_a_failed_stage_vanishes_and_the_old_folder_stays(tmp_path: Path) -> Non
         run()
     assert [p.name for p in tmp_path.iterdir()] == ["s2"]
     assert visible(tmp_path) == {"s2/s2_a.csv": "old"}
+
+
+def test_an_error_of_the_block_itself_passes_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staging(tmp_path / "s2"):
+        (tmp_path / "gone").read_text()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_folder_is_refused_unless_overwritten(tmp_path: Path) -> None:
