@@ -36,6 +36,9 @@ def _exp(x: np.float32) -> np.float32:
     return value
 
 
+_CHUNK = 512  # columns at a time: their logits, class by class, stay in the first-level cache
+
+
 @nb.njit(nogil=True, cache=True)
 def _decide_cpu(
     logits: NDArray[np.float32],
@@ -46,35 +49,41 @@ def _decide_cpu(
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8],
 ) -> bool:
-    """Fill classes and confidence; False if a valid pixel has a logit that is not a number."""
-    n_classes, rows, cols = logits.shape
-    best = np.empty(cols, np.float32)
-    total = np.empty(cols, np.float32)
-    good = True
+    """Fill classes and confidence from logits (row, col, class); False if a valid pixel has a logit NaN or +inf."""
+    rows, cols, n_classes = logits.shape
+    planes = np.empty((n_classes, _CHUNK), np.float32)
+    best = np.empty(_CHUNK, np.float32)
+    total = np.empty(_CHUNK, np.float32)
+    found = np.empty(_CHUNK, np.uint8)
+    n_bad = 0
     for row in range(rows):
-        for col in range(cols):
-            best[col] = logits[0, row, col]
-            classes[row, col] = values[0]
-            total[col] = np.float32(0)
-        for k in range(1, n_classes):
-            value = values[k]
-            for col in range(cols):
-                x = logits[k, row, col]
-                top = best[col]
-                classes[row, col] = value if x > top else classes[row, col]
-                best[col] = max(top, x)
-        for k in range(n_classes):
-            for col in range(cols):
-                total[col] += _exp((logits[k, row, col] - best[col]) * sharpness)
-        for col in range(cols):
-            # a NaN logit survives the subtraction into the total; +inf gives inf - inf = NaN as well
-            number = total[col] >= np.float32(0)
-            good &= number | (not valid[row, col])
-            seen = valid[row, col] & number
-            percent = np.float32(100) / total[col] + np.float32(0.5)
-            classes[row, col] = classes[row, col] if seen else nodata
-            confidence[row, col] = np.uint8(percent) if seen else nodata
-    return good
+        for first in range(0, cols, _CHUNK):
+            n = min(_CHUNK, cols - first)
+            for k in range(n_classes):
+                for i in range(n):
+                    planes[k, i] = logits[row, first + i, k]
+            best[:] = planes[0]
+            found[:] = values[0]
+            for k in range(1, n_classes):
+                value = values[k]
+                for i in range(n):
+                    x, top = planes[k, i], best[i]
+                    found[i] = value if x > top else found[i]
+                    best[i] = max(top, x)
+            total[:] = np.float32(0)
+            for k in range(n_classes):
+                for i in range(n):
+                    total[i] += _exp((planes[k, i] - best[i]) * sharpness)
+            for i in range(n):
+                # a NaN logit stays in the total, and so does +inf, as inf - inf; -inf rules a class out, which is fine
+                number = total[i] >= np.float32(0)
+                seen = valid[row, first + i]
+                n_bad += seen and not number
+                percent = np.float32(100) / total[i] + np.float32(0.5)
+                good = seen and number
+                classes[row, first + i] = found[i] if good else nodata
+                confidence[row, first + i] = np.uint8(percent if good else np.float32(0)) if good else nodata
+    return n_bad == 0
 
 
 def _decide_device(
@@ -115,7 +124,7 @@ def decide(
         classes = np.empty((rows, cols), np.uint8)
         confidence = np.empty((rows, cols), np.uint8)
         good = _decide_cpu(
-            logits.numpy(),
+            logits.permute(1, 2, 0).contiguous().numpy(),  # no copy: so it lies in memory
             np.asarray(values, np.uint8),
             np.float32(1 / temperature),
             valid,
@@ -131,7 +140,7 @@ def decide(
         good = bool(on_device[2])
     if not good:
         raise ModelError(
-            "the model gives values that are not numbers (NaN or infinite) on valid pixels: "
+            "the model gives values that are not numbers (NaN or +inf) on valid pixels: "
             "check its weights and the normalisation in its card"
         )
     return classes, confidence

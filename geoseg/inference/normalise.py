@@ -26,12 +26,12 @@ def _normalise_cpu(
     out: NDArray[np.float32],
 ) -> None:
     bands, rows, cols = pixels.shape
-    for band in range(bands):
-        g, b = gain[band], bias[band]
-        for row in range(rows):
+    for row in range(rows):
+        for band in range(bands):
+            g, b = gain[band], bias[band]
             for col in range(cols):
                 x = np.float32(pixels[band, row, col]) * g + b
-                out[band, row, col] = x if valid[row, col] else fill
+                out[row, col, band] = x if valid[row, col] else fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Normalisation:
     """Network input where there is no observation."""
 
     def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_], device: torch.device) -> torch.Tensor:
-        """Network input (band, row, col), float32, on the device.
+        """Network input (row, col, band), float32, contiguous, on the device.
 
         Stored pixels travel to an accelerator in their own dtype, a half or a quarter of float32; on the CPU a compiled
         kernel normalises where they are.
@@ -60,7 +60,8 @@ class Normalisation:
             # not every accelerator has 64 bit types; torch knows no unsigned 32 bit arithmetic
             pixels = pixels.astype(np.float32)
         if device.type == "cpu":
-            out = np.empty(pixels.shape, np.float32)
+            bands, rows, cols = pixels.shape
+            out = np.empty((rows, cols, bands), np.float32)
             _normalise_cpu(
                 pixels,
                 valid,
@@ -70,9 +71,7 @@ class Normalisation:
                 out,
             )
             return torch.from_numpy(out)
-        raw = torch.from_numpy(pixels).to(device, non_blocking=True).to(torch.float32)
-        shape = (-1, 1, 1)
-        raw.mul_(torch.tensor(self.gain, device=device).view(shape)).add_(
-            torch.tensor(self.bias, device=device).view(shape)
-        )
-        return raw.masked_fill_(~torch.from_numpy(valid).to(device), self.fill)
+        raw = torch.from_numpy(pixels).to(device, non_blocking=True)
+        x = raw.permute(1, 2, 0).to(torch.float32, memory_format=torch.contiguous_format)
+        x.mul_(torch.tensor(self.gain, device=device)).add_(torch.tensor(self.bias, device=device))
+        return x.masked_fill_(~torch.from_numpy(valid).to(device)[:, :, None], self.fill)

@@ -1,9 +1,12 @@
 """The rolling strip: finished rows of a block, in memory that does not grow with its height.
 
 Windows come in lattice order, row by row. The windows of one lattice row are blended along columns into a strip of
-``window`` rows (class, row, col). The strip is blended with the rows carried over from the lattice row above; then the
-rows that no later window touches are finished and handed out, and the rest is carried on. New source rows are read
-one step ahead in a thread, each once, and kept only until the last window that needs them.
+``window`` rows. The strip is blended with the rows of the lattice row above that reach into it; then the rows that no
+later window touches are finished and handed out, and the rest waits for the next lattice row. New source rows are
+read one step ahead in a thread, each once, and kept only until the last window that needs them.
+
+In memory the last axis is always the band or the class, as convolutions want it: windows are cut and blended by copying
+whole runs of a row.
 """
 
 from collections import deque
@@ -18,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.inference.blend import shares
+from geoseg.inference.blend import blend_across, blend_down, shares
 from geoseg.inference.engine import Engine
 from geoseg.inference.lattice import Axis, Block, Lattice
 from geoseg.inference.normalise import Normalisation
@@ -43,7 +46,7 @@ class LogitRows:
     row_off: int
     """First row in the scene."""
     logits: torch.Tensor
-    """Blended logits (class, row, col), float32, on the device; arbitrary finite values where not valid.
+    """Blended logits (class, row, col), float32, on the device; arbitrary values where not valid.
 
     The memory is used again: read them before asking for the rows after the next.
     """
@@ -57,7 +60,7 @@ class _Rows:
 
     start: int
     end: int
-    pixels: torch.Tensor  # (band, row, col)
+    pixels: torch.Tensor  # (row, col, band)
     valid: NDArray[np.bool_]  # (row, col)
 
 
@@ -192,8 +195,8 @@ class _Windows:
             yield from self._run(batch, filled, waiting)
 
     def _empty_batch(self) -> torch.Tensor:
-        shape = (self.engine.batch_size, self.n_bands, self.rows.axis.window, self.cols.axis.window)
-        return torch.zeros(shape, device=self.engine.device).to(memory_format=torch.channels_last)
+        shape = (self.engine.batch_size, self.rows.axis.window, self.cols.axis.window, self.n_bands)
+        return torch.zeros(shape, device=self.engine.device)
 
     def _down(self, i: int) -> tuple[int, int]:
         top = self.rows.axis.starts[i]
@@ -214,30 +217,21 @@ class _Windows:
         (top, bottom), cols = self._down(i), self._across(j)
         height, width = bottom - top, cols.stop - cols.start
         for place, inside, piece in self.source.parts(top, bottom):
-            window[:, place, :width] = piece.pixels[:, inside, cols]
-        if height < window.shape[1] or width < window.shape[2]:
-            down = torch.from_numpy(_reflected(height, window.shape[1])).to(window.device)
-            across = torch.from_numpy(_reflected(width, window.shape[2])).to(window.device)
-            window.copy_(window[:, down][:, :, across])
+            window[place, :width] = piece.pixels[inside, cols]
+        if height < window.shape[0] or width < window.shape[1]:
+            down = torch.from_numpy(_reflected(height, window.shape[0])).to(window.device)
+            across = torch.from_numpy(_reflected(width, window.shape[1])).to(window.device)
+            window.copy_(window[down][:, across])
 
     def _run(
         self, batch: torch.Tensor, filled: int, waiting: list[tuple[int, int, bool]]
     ) -> Iterator[tuple[int, int, torch.Tensor | None]]:
         # on the CPU a short batch is run at full size, see Engine
-        logits = iter(self.engine(batch if self.engine.device.type == "cpu" else batch[:filled]))
+        windows = batch if self.engine.device.type == "cpu" else batch[:filled]
+        # (n, band, row, col) for the network, which in this memory is its channels_last format
+        logits = iter(self.engine(windows.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous())
         for i, j, seen in waiting:
             yield i, j, next(logits) if seen else None
-
-
-def _blend_into(mean: torch.Tensor, value: torch.Tensor, share: torch.Tensor) -> None:
-    """One step of the running mean, in place; exact where mean and value are equal.
-
-    Three plain operations, each rounded alike at every position: a fused one may round its vector body and its tail
-    differently, and the result would depend on the cut.
-    """
-    step = value - mean
-    step *= share
-    mean += step
 
 
 class _Strip:
@@ -247,51 +241,45 @@ class _Strip:
         self, rows: _Span, cols: _Span, block: Block, n_classes: int, blend: str, device: torch.device
     ) -> None:
         self._rows, self._cols, self._block = rows, cols, block
-        self._row_shares = [torch.from_numpy(s).to(device)[:, None] for s in shares(rows.axis, blend)]
+        self._row_shares = [torch.from_numpy(s).to(device) for s in shares(rows.axis, blend)]
         self._col_shares = [torch.from_numpy(s).to(device) for s in shares(cols.axis, blend)]
-        # two in turn: one is being read by whoever took its rows while the other is filled
-        shape = (2, n_classes, rows.axis.window, block.width)
-        self._here, self._other = torch.zeros(shape, device=device)
-        self._carried: torch.Tensor | None = None
+        # two in turn: the one above is read, by the rows below and by whoever took its rows, while the other is filled
+        shape = (2, rows.axis.window, block.width, n_classes)
+        self._here, self._above = torch.zeros(shape, device=device)
         self._covered = block.col_off
+        self._previous: int | None = None
         self.row: int | None = None
         """Lattice row that is being filled."""
 
     def begin(self, i: int) -> None:
         """Start the next lattice row."""
-        self._here, self._other = self._other, self._here
+        self._here, self._above = self._above, self._here
         self._covered = self._block.col_off
-        self.row = i
+        self._previous, self.row = self.row, i
 
     def add(self, j: int, logits: torch.Tensor | None) -> None:
-        """Blend a window (class, row, col) into the lattice row; None leaves pixels that are not valid anyway."""
+        """Blend a window (row, col, class) into the lattice row; None leaves pixels that are not valid anyway."""
         left = self._cols.axis.starts[j]
         first = max(left, self._block.col_off)
         end = min(left + self._cols.axis.window, self._block.col_end)
-        old = min(self._covered, end)
-        strip = self._here[:, :, first - self._block.col_off : end - self._block.col_off]
-        n_old = max(old - first, 0)
+        at, width = first - self._block.col_off, end - first
+        n_old = max(min(self._covered, end) - first, 0)
         if logits is None:
-            strip[:, :, n_old:] = 0
+            self._here[:, at + n_old : at + width] = 0
         else:
-            values = logits[:, :, first - left : end - left]
-            if n_old:
-                share = self._col_shares[j][first - left : first - left + n_old]
-                _blend_into(strip[:, :, :n_old], values[:, :, :n_old], share)
-            strip[:, :, n_old:] = values[:, :, n_old:]
+            blend_across(self._here, logits, self._col_shares[j], at=at, skip=first - left, width=width, n_old=n_old)
         self._covered = max(self._covered, end)
 
     def finish(self) -> tuple[int, torch.Tensor]:
-        """First row and logits (class, row, col) of the rows that no later window touches."""
+        """First row and logits (row, col, class) of the rows that no later window touches."""
         assert self.row is not None
         i, starts = self.row, self._rows.axis.starts
-        if self._carried is not None:
-            height = self._carried.shape[1]
-            _blend_into(self._carried, self._here[:, :height], self._row_shares[i][:height])
-            self._here[:, :height] = self._carried
+        if self._previous is not None:
+            offset = starts[i] - starts[self._previous]
+            height = self._rows.axis.window - offset
+            blend_down(self._here[:height], self._above[offset:], self._row_shares[i][:height])
         end = self._rows.end if i == self._rows.windows[-1] else starts[i + 1]
-        self._carried = self._here[:, end - starts[i] :].clone()
-        return starts[i], self._here[:, : end - starts[i]]
+        return starts[i], self._here[: end - starts[i]]
 
 
 def stream(
@@ -309,8 +297,8 @@ def stream(
 
     Windows without a valid pixel are not computed. The result does not depend on the block: every pixel is blended from
     the same windows in the same order whatever the cut. Memory, none of it growing with the block's height: two strips
-    of ``4 * n_classes * window * block.width`` bytes and at most one more carried over, and source rows of
-    ``4 * bands * (window + align) * width`` bytes with one more piece read ahead.
+    of ``4 * n_classes * window * block.width`` bytes, and source rows of ``4 * bands * (window + align) * width`` bytes
+    with one more piece read ahead.
 
     Args:
         reader: Where pixels come from; used and closed in a thread of its own.
@@ -339,12 +327,12 @@ def stream(
             return
         valid = windows.valid.pop(strip.row)
         start, logits = strip.finish()
-        top, bottom = max(start, block.row_off), min(start + logits.shape[1], block.row_end)
+        top, bottom = max(start, block.row_off), min(start + len(logits), block.row_end)
         if top < bottom:
             inside = slice(block.col_off - cols.first, block.col_end - cols.first)
             yield LogitRows(
                 row_off=top,
-                logits=logits[:, top - start : bottom - start],
+                logits=logits[top - start : bottom - start].permute(2, 0, 1),
                 valid=np.ascontiguousarray(valid[top - start : bottom - start, inside]),
             )
 

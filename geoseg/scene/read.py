@@ -25,8 +25,9 @@ def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | 
     1. NaN and infinity are never observations, whether or not they are declared.
     2. A declared nodata value is compared in the band's own dtype; one outside its range matches nothing.
     """
+    valid: NDArray[np.bool_]
     if values.dtype.kind == "f":
-        valid: NDArray[np.bool_] = np.isfinite(values)
+        valid = np.isfinite(values)
         if nodata is not None:
             # GDAL keeps -3.4e38 as a double that float32 pixels only match after rounding; beyond, it becomes infinite
             with np.errstate(over="ignore"):
@@ -34,8 +35,8 @@ def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | 
         return valid
     if nodata is None or not np.iinfo(values.dtype).min <= nodata <= np.iinfo(values.dtype).max:
         return None
-    equal: NDArray[np.bool_] = values == values.dtype.type(int(nodata))
-    return ~equal
+    valid = values != values.dtype.type(int(nodata))
+    return valid
 
 
 class SceneReader:
