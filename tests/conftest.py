@@ -1,4 +1,4 @@
-"""Small scenes with known content, and the command line as a function."""
+"""For all tests: small scenes with known content, and the command line as a function."""
 
 import os
 import signal
@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+
+# a busy machine is slow, which is no failure
+settings.register_profile("geoseg", deadline=None)
+settings.load_profile("geoseg")
 
 UTM = Affine(10, 0, 399_960, 0, -10, 5_000_040)
 
