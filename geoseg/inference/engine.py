@@ -97,11 +97,16 @@ class Engine:
         with torch.inference_mode():
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
                 logits: torch.Tensor = self.network(windows)
-            # a sum is one pass, and any NaN or infinity shows in it
-            if dtype is not None and not torch.isfinite(logits.float().sum()):
+            if dtype is None:
+                return logits.float()
+            logits = logits.float()
+            # a sum is one pass, and any NaN or infinity shows in it; only the windows that failed are replaced, because
+            # their neighbours in the batch depend on the cut
+            failed = ~torch.isfinite(logits.flatten(1).sum(dim=1))
+            if failed.any():
                 self.redone += 1
-                logits = self.network(windows)
-            return logits.float()
+                logits = torch.where(failed[:, None, None, None], self.network(windows).float(), logits)
+            return logits
 
     def _in_halves(self, windows: torch.Tensor, error: BaseException) -> torch.Tensor:
         if self.device.type == "cuda":

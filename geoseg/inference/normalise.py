@@ -58,7 +58,8 @@ class Normalisation:
         """
         if (pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2) or pixels.dtype == np.float64:
             # not every accelerator has 64 bit types; torch knows no unsigned 32 bit arithmetic
-            pixels = pixels.astype(np.float32)
+            with np.errstate(over="ignore"):  # a nodata value of -1.8e308 becomes infinite, and then the fill
+                pixels = pixels.astype(np.float32)
         if device.type == "cpu":
             bands, rows, cols = pixels.shape
             out = np.empty((rows, cols, bands), np.float32)

@@ -89,6 +89,7 @@ class Recipe:
         content = {
             "format": FORMAT_VERSION,
             "scene": self.scene.fingerprint,
+            "validity": self.scene.validity,
             "bands": [{**asdict(b), "href": None, "nodata": repr(b.nodata)} for b in self.bands],
             "model": self.model.digest,
             "gain": self.gain,

@@ -191,6 +191,9 @@ class _Windows:
             if not filled:
                 yield from ((a, b, None) for a, b, _ in waiting)
                 waiting = []
+            elif i - waiting[0][0] >= len(batch):  # rows of nodata must not pile up behind a batch that is not full
+                yield from self._run(batch, filled, waiting)
+                waiting, filled = [], 0
         if filled:
             yield from self._run(batch, filled, waiting)
 

@@ -1,0 +1,167 @@
+"""From files to class rows: the same map whatever the block, batch and threads; errors that name scene and block."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from geoseg.errors import ModelError, SceneError
+from geoseg.inference.lattice import Block
+from geoseg.inference.recipe import Choices, Recipe, recipe_for
+from geoseg.inference.rows import class_rows, engine_for
+from geoseg.models.load import Model, build_network, load_model
+from geoseg.scene.read import SceneReader
+from geoseg.scene.scene import Scene
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Puts the number of threads back, which belongs to the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def computed(recipe: Recipe, block: Block | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Classes and confidence of a block."""
+    block = block or whole(recipe.scene)
+    rows = list(class_rows(recipe, block))
+    assert [r.row_off for r in rows] == list(np.cumsum([block.row_off, *(len(r.classes) for r in rows)])[:-1])
+    classes = np.concatenate([r.classes for r in rows])
+    assert classes.shape == (block.height, block.width)
+    return classes, np.concatenate([r.confidence for r in rows])
+
+
+def whole(scene: Scene) -> Block:
+    return Block(row_off=0, col_off=0, height=scene.height, width=scene.width)
+
+
+@st.composite
+def parts(draw: st.DrawFn, height: int = 150, width: int = 170) -> Block:
+    row, col = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    down, across = draw(st.integers(1, height - row)), draw(st.integers(1, width - col))
+    return Block(row_off=row, col_off=col, height=down, width=across)
+
+
+@pytest.fixture(scope="module")
+def once(town: Scene, unet: Model) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return computed(recipe_for(town, unet, Choices(batch_size=1)))
+
+
+@settings(max_examples=12)
+@given(block=parts(), batch_size=st.integers(1, 5), threads=st.integers(1, 3))
+def test_a_network_gives_the_same_bytes_for_any_block_batch_and_threads(
+    town: Scene, unet: Model, once: Any, block: Block, batch_size: int, threads: int
+) -> None:
+    choices = Choices(batch_size=batch_size, threads=threads)
+    part = computed(recipe_for(town, unet, choices), block)
+    inside = np.s_[block.row_off : block.row_end, block.col_off : block.col_end]
+    for found, expected in zip(part, once, strict=True):
+        np.testing.assert_array_equal(found, expected[inside])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_too_is_independent_of_the_cut(town: Scene, unet: Model, precision: str) -> None:
+    recipe = recipe_for(town, unet, Choices(batch_size=3, precision=precision))
+    classes = computed(recipe)[0]
+    block = Block(row_off=37, col_off=21, height=90, width=110)
+    np.testing.assert_array_equal(computed(recipe, block)[0], classes[37:127, 21:131])
+
+
+def test_the_map_holds_classes_of_the_legend_and_nodata_where_the_scene_has_it(town: Scene, once: Any) -> None:
+    classes, confidence = once
+    with SceneReader(town) as reader:
+        valid = reader.read(0, 0, town.height, town.width)[1]
+    assert 0.7 < valid.mean() < 0.9
+    np.testing.assert_array_equal(classes == 255, ~valid)
+    np.testing.assert_array_equal(confidence == 255, ~valid)
+    assert set(np.unique(classes[valid])) <= {1, 4, 7}
+    assert len(np.unique(classes[valid])) > 1
+    assert confidence[valid].max() <= 100
+    assert confidence[valid].min() >= 33
+
+
+@pytest.mark.parametrize("name", ["kmeans:4", "spectral"])
+def test_rules_and_clusters_are_those_of_the_network_on_the_whole_scene(
+    tmp_path: Path, write_scene: Callable[..., Scene], name: str
+) -> None:
+    rng = np.random.default_rng(3)
+    scene = write_scene(tmp_path / "a.tif", rng.random((4, 75, 64)).astype(np.float32))
+    scene = replace(
+        scene,
+        bands=tuple(replace(b, name=n) for b, n in zip(scene.bands, ("blue", "green", "red", "nir"), strict=True)),
+    )
+    recipe = recipe_for(scene, load_model(name), Choices(window=32, overlap=0.3))
+    with SceneReader(scene, recipe.bands) as reader:
+        stored, _ = reader.read(0, 0, 75, 64)
+    gain, bias = (np.array(v, np.float32)[:, None, None] for v in (recipe.gain, recipe.bias))
+    with torch.inference_mode():
+        logits = build_network(recipe.model)(torch.from_numpy(stored * gain + bias)[None])[0]
+    expected = np.array(recipe.model.legend.values)[logits.argmax(dim=0).numpy()]
+    assert (computed(recipe)[0] == expected).mean() > 0.9999
+
+
+def test_a_network_that_gives_no_numbers_is_an_error_that_names_scene_and_block(
+    tmp_path: Path, town: Scene, write_model: Callable[..., Model]
+) -> None:
+    recipe = recipe_for(town, write_model(tmp_path / "model", factor=1e30))
+    block = Block(row_off=64, col_off=70, height=80, width=100)
+    with pytest.raises(ModelError, match=r"town\.tif, rows 64 to 144, columns 70 to 170: .*not numbers"):
+        computed(recipe, block)
+
+
+def test_a_file_that_goes_away_is_named_once(tmp_path: Path, write_scene: Callable[..., Scene], unet: Model) -> None:
+    scene = write_scene(tmp_path / "gone.tif", np.ones((3, 80, 80), np.uint8))
+    recipe = recipe_for(scene, unet)
+    (tmp_path / "gone.tif").unlink()
+    with pytest.raises(SceneError, match=r"gone\.tif: cannot be read") as caught:
+        computed(recipe)
+    assert str(caught.value).count("gone.tif") == 1
+
+
+def test_a_scene_without_an_observation_gives_nodata(
+    tmp_path: Path, write_scene: Callable[..., Scene], unet: Model
+) -> None:
+    scene = write_scene(tmp_path / "a.tif", np.zeros((3, 80, 70), np.uint8), nodata=0)
+    for found in computed(recipe_for(scene, unet)):
+        assert (found == 255).all()
+
+
+def test_a_scene_of_one_pixel_has_one_class(tmp_path: Path, write_scene: Callable[..., Scene], unet: Model) -> None:
+    scene = write_scene(tmp_path / "a.tif", np.full((3, 1, 1), 90, np.uint8))
+    classes, confidence = computed(recipe_for(scene, unet))
+    assert classes[0, 0] in (1, 4, 7)
+    assert 33 <= confidence[0, 0] <= 100
+
+
+def test_the_lowest_double_as_nodata_makes_no_noise(tmp_path: Path, write_scene: Callable[..., Scene]) -> None:
+    lowest = float(np.finfo("float64").min)
+    pixels = np.random.default_rng(0).random((2, 40, 40))
+    pixels[:, :10] = lowest
+    scene = write_scene(tmp_path / "a.tif", pixels, nodata=lowest)
+    classes, _ = computed(recipe_for(scene, load_model("kmeans:3")))
+    np.testing.assert_array_equal(classes == 255, pixels[0] == lowest)
+
+
+def test_the_network_is_loaded_once_for_all_blocks(town: Scene, unet: Model) -> None:
+    recipe = recipe_for(town, unet)
+    assert engine_for(recipe) is engine_for(replace(recipe, blend="flat"))
+    assert engine_for(recipe) is not engine_for(replace(recipe, precision="bfloat16"))
+
+
+def test_rows_that_nobody_asks_for_any_more_leave_no_thread_behind(town: Scene, unet: Model) -> None:
+    import threading
+
+    before = set(threading.enumerate())
+    rows = class_rows(recipe_for(town, unet), whole(town))
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    left = {t for t in threading.enumerate() if t.name.startswith("geoseg")} - before
+    assert not left
