@@ -36,7 +36,8 @@ def plain(axis: Axis, blend: str, values: NDArray[np.float64]) -> NDArray[np.flo
         what[i, start : start + axis.window] = values[i]
     if blend == "centre":
         each = (np.arange(len(each))[:, None] == each.argmax(axis=0)).astype(float)
-    return ((each * what).sum(axis=0) / each.sum(axis=0))[: axis.length]
+    mean: NDArray[np.float64] = (each * what).sum(axis=0) / each.sum(axis=0)
+    return mean[: axis.length]
 
 
 @given(axes(), st.sampled_from(BLENDS), st.integers(0, 9))

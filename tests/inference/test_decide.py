@@ -23,8 +23,8 @@ def logits_of(seed: int, classes: int, rows: int = 5, cols: int = 37, spread: fl
 
 def decided(logits: NDArray[np.float32], valid: Any = None, **more: Any) -> tuple[Any, Any]:
     seen = np.ones(logits.shape[1:], bool) if valid is None else valid
-    more = {"values": range(1, len(logits) + 1), "nodata": NODATA} | more
-    return decide(torch.from_numpy(logits), seen, **more)
+    options: dict[str, Any] = {"values": range(1, len(logits) + 1), "nodata": NODATA} | more
+    return decide(torch.from_numpy(logits), seen, **options)
 
 
 @settings(max_examples=40, deadline=None)
