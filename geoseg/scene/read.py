@@ -76,6 +76,12 @@ class SceneReader:
                     f"{printable(href)}: is now {dataset.width} x {dataset.height} px but was "
                     f"{self._scene.width} x {self._scene.height} px: it changed while it was read; run again"
                 )
+            kinds = dict(enumerate(dataset.dtypes, 1))
+            if any(kinds.get(b.index) != b.dtype for b in self._scene.bands if b.href == href):
+                raise SceneError(
+                    f"{printable(href)}: has now {dataset.count} bands of {', '.join(sorted(set(dataset.dtypes)))}, "
+                    "which are not those it had: it changed while it was read; run again"
+                )
             self._files[href] = dataset
         return self._files[href]
 

@@ -1,5 +1,6 @@
 """From files to class rows: the same map whatever the block, batch and threads; errors that name scene and block."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -156,9 +157,15 @@ def test_the_network_is_loaded_once_for_all_blocks(town: Scene, unet: Model) -> 
     assert engine_for(recipe) is not engine_for(replace(recipe, precision="bfloat16"))
 
 
-def test_rows_that_nobody_asks_for_any_more_leave_no_thread_behind(town: Scene, unet: Model) -> None:
-    import threading
+def test_an_error_leaves_no_thread_behind(tmp_path: Path, town: Scene, write_model: Callable[..., Model]) -> None:
+    recipe = recipe_for(town, write_model(tmp_path / "model", factor=1e30))
+    with pytest.raises(ModelError) as caught:
+        computed(recipe)
+    assert caught.value.__traceback__ is not None  # as long as someone holds the error
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("geoseg")]
 
+
+def test_rows_that_nobody_asks_for_any_more_leave_no_thread_behind(town: Scene, unet: Model) -> None:
     before = set(threading.enumerate())
     rows = class_rows(recipe_for(town, unet), whole(town))
     next(rows)

@@ -106,6 +106,15 @@ def test_a_file_that_is_replaced_by_another_size_is_named(tmp_path: Path, write_
         reader.read(0, 0, 1, 1)
 
 
+@pytest.mark.parametrize("changed", [cube(bands=2), cube().astype(np.float32)])
+def test_a_file_that_is_replaced_by_other_bands_is_named(tmp_path: Path, write_raster: Write, changed: Any) -> None:
+    path = write_raster(tmp_path / "a.tif", cube())
+    scene = open_scene(path)
+    write_raster(path, changed)
+    with SceneReader(scene) as reader, pytest.raises(SceneError, match=r"a\.tif: has now . bands of .*run again"):
+        reader.read(0, 0, 1, 1)
+
+
 def test_readers_in_many_threads_read_the_same(tiled: Path) -> None:
     scene = open_scene(tiled)
 
