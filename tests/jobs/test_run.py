@@ -1,0 +1,330 @@
+"""Runs one after another, at the same time, and after a kill: what is done stays, what is not is made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geoseg.errors import OutputError, ParameterError
+from geoseg.inference.recipe import Choices
+from geoseg.jobs.cluster import Pool, connect
+from geoseg.jobs.run import Event, Options, run
+from geoseg.models.load import load_model
+from tests.conftest import Command, WriteScene, blobs, read
+
+KMEANS = ["-m", "kmeans:3"]
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file with its time of change and its bytes."""
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def hidden(folder: Path) -> list[str]:
+    return [p.name for p in folder.rglob("*") if p.name.startswith(".") or ".part" in p.name]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with connect() as pool:
+        yield pool
+
+
+def test_what_is_finished_is_skipped_and_not_touched(write_scene: WriteScene, geoseg_command: Command) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 0
+    before = tree(out / "scene")
+    # the cut, the batch and the threads shape nothing
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, "--block-size", 512, "--batch-size", 3, "--threads", 1)
+    assert ended.code == 0
+    assert "scene: unchanged since it was finished, skipped" in ended.err
+    assert tree(out / "scene") == before
+    assert json.loads((out / "run.json").read_text("utf-8"))["scenes"][0]["status"] == "unchanged"
+    assert ended.out.count("cluster") == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-m", "kmeans:5"], [*KMEANS, "--window", "64"], [*KMEANS, "-f", "fgb"]],
+    ids=lambda words: " ".join(words),
+)
+def test_other_results_are_refused_unless_they_may_be_replaced(
+    words: list[str], write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 0
+    before = tree(out / "scene")
+    (out / "scene" / "notes of mine.txt").write_text("keep")
+    refused = geoseg_command("run", path, "-o", out, *words)
+    assert refused.code == 1
+    assert "holds results of another input, model or options; pass --overwrite" in refused.err
+    assert {k: v for k, v in tree(out / "scene").items() if "mine" not in k} == before
+    replaced = geoseg_command("run", path, "-o", out, *words, "--overwrite")
+    assert replaced.code == 0, replaced.err
+    assert "scene: done" in replaced.err
+    assert tree(out / "scene")["scene.json"] != before["scene.json"]
+    assert (out / "scene" / "notes of mine.txt").read_text() == "keep"
+    assert not hidden(out)
+
+
+def test_a_damaged_result_is_not_taken_for_a_finished_one(write_scene: WriteScene, geoseg_command: Command) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 0
+    classes = out / "scene" / "scene_classes.tif"
+    whole = classes.read_bytes()
+    os.truncate(classes, len(whole) // 2)
+    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 1
+    assert geoseg_command("run", path, "-o", out, *KMEANS, "--overwrite").code == 0
+    assert classes.read_bytes() == whole
+
+
+def test_a_class_called_none_is_called_none_in_the_second_run_too(
+    write_scene: WriteScene, geoseg_command: Command, random_unet: Path
+) -> None:
+    for value, name in enumerate(("None", "NA", "nan", "=1+1")):
+        card = random_unet.read_text("utf-8").replace(f"name: class {value}\n", f"name: '{name}'\n")
+        random_unet.write_text(card, encoding="utf-8")
+    path = write_scene(shape=(140, 150))
+    out = path.parents[1] / "out"
+    tables = []
+    for _ in range(2):
+        ended = geoseg_command("run", path, "-o", out, "-m", random_unet)
+        assert ended.code == 0, ended.err
+        tables.append((out / "areas.csv").read_bytes())
+    assert tables[0] == tables[1]
+    names = pd.read_csv(out / "areas.csv", keep_default_na=False).class_name
+    assert names.tolist() == ["None", "NA", "nan", "'=1+1"]
+
+
+Change = Callable[[Path], None]
+
+
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _in_place(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000:] = bytes(1000)
+    path.write_bytes(bytes(content))
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [_append, _in_place, _replace, os.unlink], ids=lambda f: f.__name__.strip("_"))
+def test_a_file_that_changes_while_it_is_read_fails_by_name_and_nothing_is_published(
+    change: Change, write_scene: WriteScene, pool: Pool
+) -> None:
+    path = write_scene("in/moving.tif", shape=(1030, 60))
+    other = write_scene("in/other.tif")
+    out = path.parents[1] / "out"
+
+    def listen(event: Event) -> None:
+        if event.kind == "block" and event.scene == "moving" and not changed:
+            changed.append(event)
+            change(path)
+
+    changed: list[Event] = []
+    options = Options(block_size=512)
+    summary = run([str(path), str(other)], out, load_model("kmeans:2"), options, pool=pool, listen=listen)
+    moving, resting = summary.outcomes
+    assert changed
+    assert moving.status == "failed"
+    assert moving.error is not None
+    assert moving.error.startswith(str(path))
+    assert "changed while it was read" in moving.error or "no such file" in moving.error
+    assert resting.status == "done"
+    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "other", "run.json"]
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(
+    write_scene: WriteScene, pool: Pool, geoseg_command: Command
+) -> None:
+    path = write_scene(shape=(1030, 60))
+    out = path.parents[1] / "out"
+    second: list[tuple[int, str]] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "block" and not second:
+            before = sorted(p.name for p in out.rglob("*"))
+            ended = geoseg_command("run", path, "-o", out, *KMEANS)
+            second.append((ended.code, ended.err))
+            assert sorted(p.name for p in out.rglob("*"))[: len(before)] == before
+
+    summary = run([str(path)], out, load_model("kmeans:2"), Options(block_size=512), pool=pool, listen=listen)
+    assert second[0][0] == 2
+    assert f"another run is writing into {out}: wait for it to end, or choose another --output" in second[0][1]
+    assert summary.n_failed == 0
+    assert not hidden(out)
+    with pytest.raises(OutputError, match="another run is writing"), _held(out):
+        run([str(path)], out, load_model("kmeans:2"), Options(), pool=pool)
+
+
+class _held:  # noqa: N801 - reads as a phrase
+    """A folder that another program holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self.handle = os.open(self.folder, os.O_RDONLY)
+        fcntl.flock(self.handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.handle)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"scale": float("inf")}, {"scale": 0.0}, {"offset": float("nan")}, {"block_size": 0}, {"block_size": 513}],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ParameterError):
+        Options(**options)  # type: ignore[arg-type]
+
+
+def test_a_token_in_a_url_reaches_no_log_and_no_record(tmp_path: Path, pool: Pool) -> None:
+    href = "http://127.0.0.1:9/scene.tif?sig=secret"
+    said: list[str] = []
+    summary = run([href], tmp_path, load_model("kmeans:2"), Options(), pool=pool, listen=lambda e: said.append(e.text))
+    assert summary.n_failed == 1
+    assert "127.0.0.1:9/scene.tif" in said[0]
+    assert "secret" not in said[0] + (tmp_path / "run.json").read_text("utf-8")
+
+
+def slow_run(path: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+    """A run in a process of its own, of several blocks that take a while."""
+    words = ["run", path, "-o", out, *KMEANS, "--block-size", "512", "-v", *more]
+    code = "import sys; from geoseg.cli.main import main; main(sys.argv[1:])"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if text in line:
+            return
+    pytest.fail(f"never said {text!r}: {''.join(said)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["written:2", "staged", "stage_renamed", "killed"])
+def test_after_a_kill_the_same_command_finishes_and_the_result_is_the_undisturbed_one(
+    point: str, write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    path = write_scene(shape=(1030, 300))
+    out, calm = path.parents[1] / "out", path.parents[1] / "calm"
+    process = slow_run(path, out, **({} if point == "killed" else {"GEOSEG_CRASH_AT": point}))
+    if point == "killed":
+        wait_for(process, "a block of")
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    finished = (out / "scene").exists()
+    assert finished is (point == "stage_renamed")
+    again = geoseg_command("run", path, "-o", out, *KMEANS, "--block-size", 512)
+    assert again.code == 0, again.err
+    assert hidden(out) == []
+    assert geoseg_command("run", path, "-o", calm, *KMEANS).code == 0
+    for name in ("classes", "confidence"):
+        np.testing.assert_array_equal(
+            read(out / "scene" / f"scene_{name}.tif"), read(calm / "scene" / f"scene_{name}.tif")
+        )
+    assert (out / "scene" / "scene_areas.csv").read_bytes() == (calm / "scene" / "scene_areas.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "more"),
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (signal.SIGINT, 130, ["-j", "2"])],
+    ids=["SIGINT", "SIGTERM", "SIGINT to two workers"],
+)
+def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
+    number: signal.Signals, code: int, more: list[str], write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    import psutil
+
+    path = write_scene(pixels=blobs(1600, 600))
+    out = path.parents[1] / "out"
+    # small windows that overlap much: a block takes seconds
+    process = slow_run(path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", *more)
+    wait_for(process, "blocks, ")
+    time.sleep(1)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    began = time.monotonic()
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    took = time.monotonic() - began
+    assert process.returncode == code, said
+    assert took < 20
+    assert "Traceback" not in said
+    assert ("terminated" if number == signal.SIGTERM else "interrupted") in said
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert not (out / "scene").exists()
+    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    assert ended.code == 0, ended.err
+    assert hidden(out) == []
+
+
+@pytest.mark.slow
+def test_no_port_is_open_in_this_process_and_only_loopback_with_workers(write_scene: WriteScene) -> None:
+    import psutil
+
+    path = write_scene(pixels=blobs(1600, 600))
+    for workers in ("0", "2"):
+        out = path.parents[1] / f"out{workers}"
+        process = slow_run(path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", "-j", workers)
+        wait_for(process, "blocks, ")
+        me = psutil.Process(process.pid)
+        found = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections(kind="inet")]
+        process.terminate()
+        process.communicate(timeout=60)
+        listening = [c for c in found if c.status == psutil.CONN_LISTEN]
+        if workers == "0":
+            assert not found
+        else:
+            assert listening
+        for connection in found:
+            assert connection.laddr.ip in ("127.0.0.1", "::1")
+            assert not connection.raddr or connection.raddr.ip in ("127.0.0.1", "::1")
+
+
+def test_choices_reach_the_network(write_scene: WriteScene, pool: Pool) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    options = Options(choices=Choices(device="cpu", threads=1), formats=())
+    summary = run([str(path)], out, load_model("kmeans:2"), options, pool=pool)
+    (outcome,) = summary.outcomes
+    assert (outcome.status, outcome.n_polygons, outcome.pixels) == ("done", None, 70 * 90)
+    assert summary.seconds > 0
