@@ -14,6 +14,7 @@ from geoseg.errors import ModelError
 from geoseg.inference.decide import _decide_device, decide
 
 NODATA = 255
+WIDTHS = st.integers(1, 70) | st.sampled_from([511, 512, 513, 1100])
 
 
 def logits_of(seed: int, classes: int, rows: int = 5, cols: int = 37, spread: float = 4.0) -> NDArray[np.float32]:
@@ -31,7 +32,7 @@ def decided(logits: NDArray[np.float32], valid: Any = None, **more: Any) -> tupl
 @given(
     seed=st.integers(0, 999),
     classes=st.integers(1, 12),
-    cols=st.integers(1, 70),
+    cols=WIDTHS,
     spread=st.sampled_from([0.01, 1.0, 10.0, 1e4, 1e30]),
     temperature=st.sampled_from([0.5, 1.0, 3.0]),
 )
@@ -47,7 +48,7 @@ def test_class_and_confidence_are_argmax_and_softmax(
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 999), classes=st.integers(1, 12), cols=st.integers(1, 70), ties=st.booleans())
+@given(seed=st.integers(0, 999), classes=st.integers(1, 12), cols=WIDTHS, ties=st.booleans())
 def test_both_ways_to_decide_agree(seed: int, classes: int, cols: int, ties: bool) -> None:
     logits = logits_of(seed, classes, cols=cols)
     if ties:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,18 @@ def test_a_network_gives_the_same_bytes_for_any_block_batch_and_threads(
     inside = np.s_[block.row_off : block.row_end, block.col_off : block.col_end]
     for found, expected in zip(part, once, strict=True):
         np.testing.assert_array_equal(found, expected[inside])
+
+
+def test_two_blocks_at_once_share_one_network_and_stay_apart(town: Scene, unet: Model, once: Any) -> None:
+    recipe = recipe_for(town, unet, Choices(batch_size=2))
+    left = Block(row_off=0, col_off=0, height=150, width=80)
+    right = Block(row_off=10, col_off=80, height=140, width=90)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda block: computed(recipe, block), [left, right] * 3))
+    for (classes, confidence), block in zip(found, [left, right] * 3, strict=True):
+        inside = np.s_[block.row_off : block.row_end, block.col_off : block.col_end]
+        np.testing.assert_array_equal(classes, once[0][inside])
+        np.testing.assert_array_equal(confidence, once[1][inside])
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
