@@ -1,10 +1,12 @@
 """Where tasks run: in this process, in local processes, or on a cluster the user has."""
 
+import json
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ParameterError, ResourceError
@@ -69,7 +71,10 @@ def connect(
     at_once = 2 if accelerated else 1
     with ExitStack() as stack:
         # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
-        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
+        # ... and its lock files would stay behind in the temporary folder of the machine
+        settings = {"distributed.comm.timeouts.connect": "10s", "temporary-directory": folder}
+        stack.enter_context(dask.config.set(settings))
         # what goes wrong with a task comes back as its error, which geoseg says better
         logger = logging.getLogger(distributed.__name__)
         stack.callback(logger.setLevel, logger.level)
@@ -77,7 +82,6 @@ def connect(
         if scheduler is not None or scheduler_file is not None:
             yield _existing(stack, scheduler, scheduler_file)
             return
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
         if workers:
             yield _processes(stack, workers, at_once, folder)
         else:
@@ -136,9 +140,9 @@ def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | Non
 
     shown = scheduler or scheduler_file
     try:
-        client = stack.enter_context(
-            Client(scheduler, scheduler_file=scheduler_file, set_as_default=False, timeout="10s")
-        )
+        # read here: Dask waits for ever for a missing file, and one without an address trips it
+        address = scheduler if scheduler_file is None else str(json.loads(Path(scheduler_file).read_text())["address"])
+        client = stack.enter_context(Client(address, set_as_default=False, timeout="10s"))
     except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a connection file of another kind
         raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
     found = client.scheduler_info(n_workers=-1)["workers"]

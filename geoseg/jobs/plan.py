@@ -69,7 +69,8 @@ def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1
         height = _even(scene.height, _MAX_BLOCK_HEIGHT)
         if at_once > 1:
             down = math.ceil(2 * at_once / math.ceil(scene.width / width))
-            height = min(height, _even(scene.height, math.ceil(scene.height / down)))
+            # rounded down to whole tiles: rounded up, there would be fewer than asked for
+            height = min(height, max(TILE, scene.height // down // TILE * TILE))
     return tuple(blocks(scene.height, scene.width, block_height=height, block_width=width))
 
 

@@ -3,6 +3,7 @@
 Extension schemas live on the web, so only the core schema is ever validated; extension fields are written by hand.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 )
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PYSTAC = threading.Lock()
 _SHA256_MULTIHASH = "1220"  # code of sha2-256, then 32 bytes
 
 
@@ -88,7 +90,9 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
         ParameterError: If an asset is of no known kind.
         OutputError: If it cannot be written, or is no item when read back.
     """
-    item = _item(path, assets, info)
+    # pystac fills a table of its extensions at the first item, which must not happen in two threads at once
+    with _PYSTAC:
+        item = _item(path, assets, info)
     return write_json(path, item)
 
 

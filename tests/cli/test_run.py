@@ -141,9 +141,9 @@ def test_nodata_of_any_kind_stays_where_it_was(kind: str, write_scene: WriteScen
     hole = np.zeros((60, 70), np.bool_)
     hole[10:30, 5:25] = True
     if kind == "alpha":
-        pixels = np.concatenate([blobs(60, 70, n_bands=4) // 20, np.full((1, 60, 70), 255)]).astype(np.uint8)
-        pixels[4, hole] = 0
-        path = write_scene(pixels=pixels, photometric="MINISBLACK", alpha=5)
+        colors = np.concatenate([blobs(60, 70, n_bands=4) // 20, np.full((1, 60, 70), 255)]).astype(np.uint8)
+        colors[4, hole] = 0
+        path = write_scene(pixels=colors, photometric="MINISBLACK", alpha=5)
     elif kind == "one nodata value for each band":
         pixels = blobs(60, 70)
         pixels[2, hole] = 7

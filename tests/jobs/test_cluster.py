@@ -1,0 +1,113 @@
+"""Where tasks run: this process, local processes, a cluster that is there, and none that is."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import ParameterError, ResourceError
+from geoseg.jobs.cluster import connect
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def fail_once(marker: Path) -> str:
+    if marker.exists():
+        return "done"
+    marker.touch()
+    raise OSError("the server was away")
+
+
+def test_without_workers_tasks_run_in_this_process() -> None:
+    with connect() as pool:
+        assert pool.submit(process_id).result() == os.getpid()
+        assert pool.submit_block(process_id).result() == os.getpid()
+
+
+def test_an_error_is_not_tried_again_unless_asked_for(tmp_path: Path) -> None:
+    with connect() as pool:
+        assert pool.submit_block(fail_once, tmp_path / "a", retries=2).result() == "done"
+        with pytest.raises(OSError, match="the server was away"):
+            pool.submit_block(fail_once, tmp_path / "b").result()
+
+
+def test_nothing_stays_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with connect() as pool:
+        pool.submit(process_id).result()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_exclude_one_another() -> None:
+    with pytest.raises(ParameterError, match="exclude one another"), connect(workers=1, scheduler="tcp://x:1"):
+        pass
+    with pytest.raises(ParameterError, match="-1 workers"), connect(workers=-1):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"address": "tcp://127.0.0.1:1"}'])
+def test_a_connection_file_of_no_scheduler_is_named(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_text(content)
+    with (
+        pytest.raises(ResourceError, match=r"no Dask scheduler answers at .*scheduler\.json: check the address"),
+        connect(scheduler_file=str(file)),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_there_is_used_and_left_running(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=0, threads_per_worker=1, local_directory=str(tmp_path), **local) as cluster:
+        with (
+            pytest.raises(ResourceError, match="has no workers: start some"),
+            connect(scheduler=cluster.scheduler_address),
+        ):
+            pass
+        cluster.scale(1)
+        cluster.wait_for_workers(1)
+        file = tmp_path / "scheduler.json"
+        file.write_text(json.dumps({"address": cluster.scheduler_address}))
+        for place in ({"scheduler": cluster.scheduler_address}, {"scheduler_file": str(file)}):
+            with connect(**place) as pool:
+                assert pool.submit_block(process_id).result() != os.getpid()
+                assert pool.slots == 2
+        assert cluster.status.name == "running"
+
+
+@pytest.mark.slow
+def test_the_first_items_of_a_process_can_be_written_in_two_threads_at_once(tmp_path: Path) -> None:
+    """Found by two small scenes that were finished at the same time."""
+    code = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from odc.geo.geobox import GeoBox
+from affine import Affine
+import pystac
+from geoseg.legend import Legend, LegendClass
+from geoseg.outputs.stac import ItemInfo, write_item
+legend = Legend(classes=(LegendClass(value=1, name="a", color="#000000"),))
+box = GeoBox((10, 10), Affine(10, 0, 5e5, 0, -10, 5e6), "EPSG:32633")
+start = threading.Barrier(8)
+sys.setswitchinterval(1e-6)
+def write(i):
+    info = ItemInfo(id=str(i), geobox=box, legend=legend, processed=datetime.now(UTC))
+    start.wait()
+    write_item(Path(sys.argv[1], f"{i}.json"), {}, info)
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(write, range(8)))
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.iterdir())) == 8
