@@ -33,8 +33,8 @@ TRAINING_SEEDS: Final = tuple(range(101, 109))
 PLACE_SIZE: Final = 448
 CROP: Final = 128
 BATCH: Final = 4
-PHASES: Final = ((900, 3e-3), (600, 1.5e-3))
-"""Iterations and highest learning rate of each phase; the second starts warm, from the first one's weights."""
+PHASES: Final = ((900, 3e-3), (600, 1.5e-3), (500, 1e-3))
+"""Iterations and highest learning rate of each phase; the later ones start warm, from the weights before."""
 OUTPUT_STRIDE: Final = 8
 # Three stages see about 100 pixels of context, enough for parcels and towns, and keep the weights below 4 MB.
 ARCHITECTURE: Final[dict[str, Any]] = {
