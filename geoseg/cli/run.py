@@ -1,5 +1,6 @@
 """`geoseg run`: rasters in, a folder of outputs for each out."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,17 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             return print_plans(
                 plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), options
             )
-        accelerated = _device_type(asked["device"]) != "cpu"
+        elsewhere = asked["scheduler"] or asked["scheduler_file"]
         with connect(
             workers=asked["workers"],
             scheduler=asked["scheduler"],
             scheduler_file=asked["scheduler_file"],
-            accelerated=accelerated,
+            # the devices of a cluster are its workers' own: this machine need not have one like them
+            accelerated=not elsewhere and _device_type(asked["device"]) != "cpu",
         ) as pool:
+            # what was imported stays: no use in looking for garbage there, see main
+            gc.freeze()
+            gc.enable()
             summary = run_scenes(rasters, output, loaded, options, pool=pool, listen=talk)
         done = len(summary.outcomes) - summary.n_failed
         talk.say(f"{done} of {len(summary.outcomes)} scenes done in {summary.seconds:.1f} s; results in {output}")

@@ -12,7 +12,9 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.guard import driver_for, is_remote, open_raster
@@ -40,6 +42,7 @@ _COLOR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
 _EXIF_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)(?= )")
 _SAMPLE_BYTES = 1 << 16
+_SAMPLE_SIDE = 64
 
 
 def open_scene(
@@ -222,17 +225,31 @@ def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
 
 
 def _acquired(dataset: DatasetReader, href: str) -> datetime | None:
-    """Acquisition time: 1. the tags of common products, 2. a date in the file's name; else not known."""
+    """Acquisition time: 1. tags that say so, 2. a date in the file's name, 3. the TIFF's own time; else not known.
+
+    The TIFF's time is often that of processing. Where it falls on the day in the name, it is more exact than the name.
+    """
     tags = dataset.tags()
-    for key in ("ACQUISITION_DATE", "DATE_ACQUIRED", "TIFFTAG_DATETIME", "acquired", "datetime"):
-        text = tags.get(key, "").strip()
-        iso = _EXIF_DATE.sub(r"\1-\2-\3", text)
-        try:
-            stated = datetime.fromisoformat(iso)
-        except ValueError:
-            continue
-        return stated.astimezone(UTC) if stated.tzinfo else stated.replace(tzinfo=UTC)
-    match = _DATE.search(Path(href).stem.replace("_", " "))
+    for key in ("ACQUISITION_DATE", "DATE_ACQUIRED", "acquired", "datetime"):
+        if (stated := _time_in(tags.get(key, ""))) is not None:
+            return stated
+    written = _time_in(tags.get("TIFFTAG_DATETIME", ""))
+    named = _date_in(Path(href).stem)
+    if named is None or (written is not None and written.date() == named.date()):
+        return written
+    return named
+
+
+def _time_in(tag: str) -> datetime | None:
+    try:
+        stated = datetime.fromisoformat(_EXIF_DATE.sub(r"\1-\2-\3", tag.strip()))
+    except ValueError:
+        return None
+    return stated.astimezone(UTC) if stated.tzinfo else stated.replace(tzinfo=UTC)
+
+
+def _date_in(name: str) -> datetime | None:
+    match = _DATE.search(name.replace("_", " "))
     if match is None:
         return None
     try:
@@ -245,13 +262,22 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
     """SHA-256 over what identifies the content without reading all of it.
 
     Local files: size, time of change, head and tail, of each file of the dataset (side-car masks count). Remote
-    files: the name and the declared shape.
+    files: the name, the declared shape, and the pixels of five small windows.
     """
     digest = hashlib.sha256(f"{dataset.shape} {dataset.count} {dataset.dtypes} {dataset.transform[:6]}".encode())
-    for file in [href] if is_remote(href) else sorted(dataset.files):
+    if is_remote(href):
+        digest.update(href.split("?", 1)[0].encode("utf-8", "surrogateescape"))
+        for down, across in ((0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)):
+            side = min(_SAMPLE_SIDE, *dataset.shape)
+            row, col = int(down * (dataset.height - side)), int(across * (dataset.width - side))
+            try:
+                digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
+            except RasterioError as error:
+                reason = " ".join(printable(error.__cause__ or error).split())
+                raise SceneError(f"{printable(href)}: cannot be read: {reason}; try again, or download it") from error
+        return digest.hexdigest()
+    for file in sorted(dataset.files):
         digest.update(Path(file).name.encode("utf-8", "surrogateescape"))
-        if is_remote(href):
-            continue
         with Path(file).open("rb") as stream:
             info = os.fstat(stream.fileno())
             digest.update(f"{info.st_size} {info.st_mtime_ns}".encode())
