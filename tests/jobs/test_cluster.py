@@ -94,11 +94,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from odc.geo.geobox import GeoBox
 from affine import Affine
-import pystac
 from geoseg.legend import Legend, LegendClass
 from geoseg.outputs.stac import ItemInfo, write_item
 legend = Legend(classes=(LegendClass(value=1, name="a", color="#000000"),))
 box = GeoBox((10, 10), Affine(10, 0, 5e5, 0, -10, 5e6), "EPSG:32633")
+import time
+import pystac
+class Slow:
+    # gives another thread the time to add more while all hooks are gone through
+    def _get_stac_object_types(self):
+        time.sleep(0.02)
+        return set()
+    def get_deprecation_message(self, item):
+        return None
+pystac.EXTENSION_HOOKS.hooks["slow"] = Slow()
 start = threading.Barrier(8)
 sys.setswitchinterval(1e-6)
 def write(i):
