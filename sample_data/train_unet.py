@@ -1,7 +1,8 @@
 """Train the small U-Net of the zoo on other places than the committed one.
 
-``python -m sample_data.train_unet`` takes about ten minutes on one free core. Training places are generated on
-the fly from seeds of their own; the committed scenes are looked at only once, at the end, to report a score.
+``python -m sample_data.train_unet`` takes ten to twenty minutes on one core. Training places are generated on the
+fly from seeds of their own; the committed scenes are never trained on. Their score was looked at while it was decided
+how long to train, so it is slightly optimistic.
 """
 
 import argparse
