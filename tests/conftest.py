@@ -1,5 +1,6 @@
 """For all tests: small scenes with known content, and the command line as a function."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -88,6 +89,9 @@ def geoseg_command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
         return Ended(code=code if isinstance(code, int) else int(bool(code)), out=said.out, err=said.err)
 
     yield run
+    # what is right for a program that ends soon is not for one that goes on
+    gc.enable()
+    gc.unfreeze()
     signal.signal(signal.SIGTERM, handler)
     os.environ.clear()
     os.environ.update(before)
