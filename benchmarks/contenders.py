@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.inference.lattice import Lattice
+from geoseg.jobs.allocator import keep_memory
 
 WINDOW, OVERLAP, N_BANDS, N_CLASSES = 512, 0.25, 4, 6
 MEAN, STD, SCALE = 0.25, 0.06, 0.0001
@@ -78,17 +79,19 @@ def limit(scene: Path, net: torch.nn.Module, folder: Path) -> Steps:
     """What cannot be avoided, one after the other: one sequential read, the bare forward passes, one write."""
     steps: Steps = {}
     began = time.perf_counter()
-    with rasterio.open(scene, num_threads="ALL_CPUS") as source:
+    with rasterio.open(scene) as source:
         side = source.width
         for row in range(0, source.height, 512):
             source.read(window=Window(0, row, side, min(512, source.height - row)))
     steps["read"] = time.perf_counter() - began
     lattice = Lattice.cover(side, side, window=WINDOW, overlap=OVERLAP, output_stride=32)
-    batch = torch.randn(1, N_BANDS, WINDOW, WINDOW).to(memory_format=torch.channels_last)
+    keep_memory()  # so does geoseg
+    # as many as a cache cannot hold, as it is with windows of a scene
+    batches = torch.randn(32, N_BANDS, WINDOW, WINDOW).to(memory_format=torch.channels_last).split(1)
     began = time.perf_counter()
     with torch.inference_mode():
-        for _ in range(lattice.n_windows):
-            net(batch)
+        for i in range(lattice.n_windows):
+            net(batches[i % len(batches)])
     steps["forward"] = time.perf_counter() - began
     with rasterio.open(_finished(folder.parent, side, "classes")) as done:
         classes = done.read(1)
@@ -111,7 +114,7 @@ def monai(scene: Path, net: torch.nn.Module, folder: Path) -> Steps:
 
     steps: Steps = {}
     began = time.perf_counter()
-    with rasterio.open(scene, num_threads="ALL_CPUS") as source:
+    with rasterio.open(scene) as source:
         pixels = normalised(source.read())[None]
     steps["read"] = time.perf_counter() - began
     began = time.perf_counter()

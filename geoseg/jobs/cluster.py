@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ParameterError, ResourceError
+from geoseg.jobs.allocator import keep_memory, memory_environment
 
 __all__ = ["COMPUTE", "Pool", "connect"]
 
+_QUIET = {
+    # dask looks at what its threads do a hundred times a second; each time a core is taken from the network, and the
+    # network's other threads wait for it: a Unet ran 20 % slower
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+}
 COMPUTE = "geoseg-compute"
 """Worker resource that a block takes one of: as many as blocks may compute at once on the worker's device."""
 
@@ -73,7 +80,7 @@ def connect(
         # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
         # ... and its lock files would stay behind in the temporary folder of the machine
-        settings = {"distributed.comm.timeouts.connect": "10s", "temporary-directory": folder}
+        settings = {"distributed.comm.timeouts.connect": "10s", "temporary-directory": folder, **_QUIET}
         stack.enter_context(dask.config.set(settings))
         # what goes wrong with a task comes back as its error, which geoseg says better
         logger = logging.getLogger(distributed.__name__)
@@ -85,6 +92,7 @@ def connect(
         if workers:
             yield _processes(stack, workers, at_once, folder)
         else:
+            keep_memory()  # before the worker's threads are there
             yield _this_process(stack, at_once, folder)
 
 
@@ -129,6 +137,8 @@ def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Poo
         resources={COMPUTE: at_once},
         local_directory=folder,
         silence_logs=logging.CRITICAL,
+        env=memory_environment()
+        | {f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in _QUIET.items()},
     )
     stack.callback(cluster.close)
     client = stack.enter_context(Client(cluster, set_as_default=False))

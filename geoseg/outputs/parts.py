@@ -84,7 +84,7 @@ class PartWriter:
     tiles, ``2 * 512 * width`` bytes, and GDAL's block cache.
     """
 
-    def __init__(self, path: Path, *, block: Block, num_threads: int = 2) -> None:
+    def __init__(self, path: Path, *, block: Block, num_threads: int = 1) -> None:
         """Open the file aside.
 
         Args:
