@@ -165,7 +165,8 @@ def geoseg_runner(name: str, net: torch.nn.Module) -> Callable[[Path, torch.nn.M
     from geoseg.inference import rows
     from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
-    from geoseg.jobs.run import Options, run
+    from geoseg.jobs.outcome import Options
+    from geoseg.jobs.run import run
     from geoseg.models.card import CardBand, CardClass, ModelCard
     from geoseg.models.load import Model
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from geoseg.cli.show import show_table
 from geoseg.inference.recipe import Recipe
+from geoseg.jobs.outcome import Options, SceneOutcome
 from geoseg.jobs.plan import ScenePlan
-from geoseg.jobs.run import Options, SceneOutcome
 
 __all__ = ["print_plans"]
 

@@ -82,7 +82,8 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
 
     from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
-    from geoseg.jobs.run import Options, plan_run
+    from geoseg.jobs.outcome import Options
+    from geoseg.jobs.run import plan_run
     from geoseg.jobs.run import run as run_scenes
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters

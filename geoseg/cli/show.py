@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from geoseg.errors import printable
-from geoseg.jobs.run import Summary
+from geoseg.jobs.outcome import Summary
 from geoseg.outputs.tables import cell
 
 __all__ = ["show_areas", "show_table"]

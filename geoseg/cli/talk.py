@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from geoseg.errors import printable
-from geoseg.jobs.run import Event
+from geoseg.jobs.outcome import Event
 
 __all__ = ["Talk", "set_up_logging"]
 

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.inference.blend import blend_across, blend_down, shares
+from geoseg.inference.blend import shares
 from geoseg.inference.engine import Engine
 from geoseg.inference.lattice import Axis, Block, Lattice
 from geoseg.inference.normalise import Normalisation
+from geoseg.inference.running_mean import blend_across, blend_down
 
 __all__ = ["LogitRows", "Reader", "stream"]
 

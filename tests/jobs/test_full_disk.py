@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from geoseg.jobs.cluster import connect
-from geoseg.jobs.run import Options, run
+from geoseg.jobs.outcome import Options
+from geoseg.jobs.run import run
 from geoseg.models.load import load_model
 from tests.conftest import WriteScene, read
 

@@ -16,7 +16,8 @@ import pytest
 from geoseg.errors import OutputError, ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.cluster import Pool, connect
-from geoseg.jobs.run import Event, Options, run
+from geoseg.jobs.outcome import Event, Options
+from geoseg.jobs.run import run
 from geoseg.models.load import load_model
 from tests.conftest import Command, WriteScene, blobs, read
 

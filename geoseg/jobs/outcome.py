@@ -1,0 +1,101 @@
+"""What is asked of a run, what happens in it, and what becomes of it: plain values."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from geoseg.errors import ParameterError
+from geoseg.inference.recipe import Choices
+from geoseg.jobs.plan import check_block_size
+
+__all__ = ["Event", "Listener", "Options", "SceneOutcome", "Summary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user may choose of a run."""
+
+    choices: Choices = field(default_factory=Choices)
+    """How the model is run."""
+    bands: tuple[str, ...] | None = None
+    """Names for the bands of the files, in file order."""
+    scale: float | None = None
+    """Physical value per stored unit."""
+    offset: float | None = None
+    """Physical value of a stored 0."""
+    block_size: int | None = None
+    """Pixels along a side of a block; None lets the planner choose."""
+    formats: tuple[str, ...] = ("gpkg",)
+    """Of the polygons; none for no polygons."""
+    overwrite: bool = False
+    """Replace finished outputs."""
+
+    def __post_init__(self) -> None:
+        if self.block_size is not None:
+            check_block_size(self.block_size)
+        for what, value in (("scale", self.scale), ("offset", self.offset)):
+            if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
+                raise ParameterError(f"{what} {value} gives no physical values: give a finite number, as scale not 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOutcome:
+    """What became of one input."""
+
+    href: str
+    """What the user named or what was found in a folder."""
+    id: str
+    """Name of its outputs."""
+    status: Literal["done", "failed", "unchanged"]
+    """``unchanged``: the same scene, model and options were finished before."""
+    error: str | None = None
+    """Reason and mend, where it failed."""
+    seconds: float = 0.0
+    """From its first block to its outputs."""
+    pixels: int = 0
+    """Of the scene."""
+    n_polygons: int | None = None
+    """None where polygons were not made."""
+    notes: tuple[str, ...] = ()
+    """What was decided and said aloud."""
+    areas: Any = field(default=None, repr=False)
+    """Area table, a DataFrame, where it was made now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened that a progress bar or a log wants to know."""
+
+    kind: Literal["planned", "note", "block", "publishing", "done", "failed", "unchanged"]
+    """What happened."""
+    scene: str
+    """Id of the scene, or what was named where there is no scene."""
+    text: str = ""
+    """The note or the error."""
+    n_blocks: int = 0
+    """Blocks of the scene."""
+    pixels: int = 0
+    """Pixels that are finished with this event, or of the scene that is planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What became of a run."""
+
+    output: Path
+    """The folder of all outputs."""
+    outcomes: tuple[SceneOutcome, ...]
+    """One per input, in their order."""
+    seconds: float
+    """Of the whole run, planning included."""
+
+    @property
+    def n_failed(self) -> int:
+        """Inputs that failed."""
+        return sum(o.status == "failed" for o in self.outcomes)
+
+
+Listener = Callable[[Event], None]
+"""Told what happens, in the thread of whoever started the run."""
