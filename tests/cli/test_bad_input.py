@@ -2,8 +2,8 @@
 
 import os
 import pickle
-import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -247,8 +247,7 @@ def test_one_input_that_fails_unexpectedly_does_not_stop_the_others(
 
 
 def test_a_stopped_reader_of_stdout_is_no_error_message() -> None:
-    geoseg = shutil.which("geoseg")
-    assert geoseg is not None
+    geoseg = Path(sys.executable).with_name("geoseg")
     shell = f"{geoseg} models list | true; echo ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert ended.stdout.strip() in ("0", "1")
