@@ -151,7 +151,9 @@ def test_a_file_that_changes_while_it_is_read_fails_by_name_and_nothing_is_publi
     assert moving.status == "failed"
     assert moving.error is not None
     assert moving.error.startswith(str(path))
-    assert "changed while it was read" in moving.error or "no such file" in moving.error
+    # which of them depends on whether it is met before, while or after it is written anew
+    reasons = ("changed while it was read", "no such file", "empty file", "cannot be opened", "cannot be read")
+    assert any(reason in moving.error for reason in reasons)
     assert resting.status == "done"
     assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "other", "run.json"]
 
@@ -165,10 +167,11 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(
 
     def listen(event: Event) -> None:
         if event.kind == "block" and not second:
-            before = sorted(p.name for p in out.rglob("*"))
+            # what is being written goes on to its final name meanwhile
+            before = {p.name for p in out.rglob("*") if ".part." not in p.name}
             ended = geoseg_command("run", path, "-o", out, *KMEANS)
             second.append((ended.code, ended.err))
-            assert sorted(p.name for p in out.rglob("*"))[: len(before)] == before
+            assert before <= {p.name for p in out.rglob("*")}
 
     summary = run([str(path)], out, load_model("kmeans:2"), Options(block_size=512), pool=pool, listen=listen)
     assert second[0][0] == 2
