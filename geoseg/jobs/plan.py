@@ -41,7 +41,7 @@ class ScenePlan:
         window, n_bands, n_classes = recipe.lattice.rows.window, len(recipe.bands), recipe.model.n_classes
         width = max(b.width for b in self.blocks)
         source_width = max(min(width + 2 * window, recipe.scene.width), window)
-        strips = 3 * 4 * n_classes * window * width
+        strips = 2 * 4 * n_classes * window * width
         pieces = 4 * n_bands * source_width * (3 * window + min(recipe.scene.block_shape[0], 1024))
         batch = 4 * batch_size * window**2 * (n_bands + 2 * n_classes)
         outputs = 8 * TILE * width
