@@ -12,7 +12,7 @@ import geoseg
 
 PACKAGE = Path(geoseg.__file__).parent
 ROOMS = (
-    "errors", "legend", "scene", "models", "inference", "vector", "area", "change", "evaluate", "train", "outputs",
+    "errors", "legend", "scene", "models", "inference", "area", "vector", "change", "evaluate", "train", "outputs",
     "jobs", "cli",
 )  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))

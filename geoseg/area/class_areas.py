@@ -8,7 +8,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import ClassTotals, class_totals
 from geoseg.errors import ParameterError
 from geoseg.legend import Legend, LegendClass
-from geoseg.vector.class_map import read_class_map
+from geoseg.scene.class_map import read_class_map
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,20 +1,17 @@
 """From a class map to polygons: a valid coverage whose rings follow pixel edges."""
 
-from geoseg.vector.class_map import ClassMap, read_class_map
 from geoseg.vector.label import Components, label_components
 from geoseg.vector.perimeter import perimeters_m
 from geoseg.vector.polygonize import Polygons, polygonize, vectorize
 from geoseg.vector.trace import Rings, trace_rings
 
 __all__ = [
-    "ClassMap",
     "Components",
     "Polygons",
     "Rings",
     "label_components",
     "perimeters_m",
     "polygonize",
-    "read_class_map",
     "trace_rings",
     "vectorize",
 ]

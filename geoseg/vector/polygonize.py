@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.legend import NODATA, Legend
-from geoseg.vector.class_map import read_class_map
+from geoseg.scene.class_map import read_class_map
 from geoseg.vector.label import confidence_sums, label_components
 from geoseg.vector.perimeter import perimeters_m
 from geoseg.vector.trace import Rings, trace_rings
