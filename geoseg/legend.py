@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 from geoseg.errors import ParameterError
 
-__all__ = ["NODATA", "Legend", "LegendClass", "default_color"]
+__all__ = ["NODATA", "PROBABILITY_STEPS", "Legend", "LegendClass", "default_color"]
 
 NODATA = 255
 """Class value that means "no observation"."""
+
+PROBABILITY_STEPS = 254
+"""Class probabilities are stored as bytes in this many steps: 254 means 1, and `NODATA` "no observation"."""
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -30,15 +33,15 @@ class LegendClass:
     """One class of a class map."""
 
     value: int
-    """Number in the class map, 0 to 254."""
+    """Number in the class map, 0 to 255."""
     name: str
     """What people call it."""
     color: str
     """``#rrggbb``."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.value < NODATA:
-            raise ParameterError(f"class {self.name!r} has value {self.value}: choose one from 0 to {NODATA - 1}")
+        if not 0 <= self.value <= 255:
+            raise ParameterError(f"class {self.name!r} has value {self.value}: choose one from 0 to 255")
         if not self.name.strip():
             raise ParameterError(f"the class with value {self.value} has no name: give it one")
         if not _COLOR.fullmatch(self.color):
@@ -86,8 +89,11 @@ class Legend:
         return tuple(c.name for c in self.classes)
 
     @classmethod
-    def unnamed(cls, values: tuple[int, ...]) -> "Legend":
+    def unnamed(cls, values: tuple[int, ...], *, nodata: int = NODATA) -> "Legend":
         """A legend for a class map of which only the values are known: ``class 1``, ``class 2`` ..."""
         return cls(
-            classes=tuple(LegendClass(value=v, name=f"class {v}", color=default_color(i)) for i, v in enumerate(values))
+            classes=tuple(
+                LegendClass(value=v, name=f"class {v}", color=default_color(i)) for i, v in enumerate(values)
+            ),
+            nodata=nodata,
         )

@@ -1,8 +1,12 @@
-"""Blended logits -> class and confidence, as bytes.
+"""Blended logits -> class, confidence and, when asked, the probability of every class, as bytes.
 
 The class is the one with the highest logit, the lowest class index when equal. Confidence is its softmax probability in
-percent, rounded to the nearest whole number. On the CPU a compiled kernel does both in one pass beside the network; on
+percent, rounded to the nearest whole number. On the CPU a compiled kernel does all in one pass beside the network; on
 an accelerator torch does, so that only bytes come back.
+
+Probabilities are in steps of 1/254, rounded down or up such that those of a pixel add up to 254 exactly: what is lost
+by rounding down goes, one step each, to the classes that lost most, the lowest class index when equal (the method of
+largest remainders). So the winner never has less than another class, and sums over classes stay whole.
 """
 
 from collections.abc import Sequence
@@ -13,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
+from geoseg.legend import NODATA, PROBABILITY_STEPS
 
 __all__ = ["decide"]
 
@@ -40,6 +45,60 @@ _CHUNK = 512  # columns at a time: their logits, class by class, stay in the fir
 
 
 @nb.njit(nogil=True, cache=True)
+def _round_shares(shares: NDArray[np.float32], n: int, whole: NDArray[np.float32], rank: NDArray[np.float32]) -> None:
+    """Whole numbers for shares (class, col) of 254, by the largest remainder, in place; the first n columns.
+
+    ``whole`` and ``rank`` are scratch of the same shape. A class gets one more when fewer classes come before it, by
+    their remainder, than there is left to give: loops over columns without a branch, which vectorize.
+    """
+    n_classes = len(shares)
+    left = np.full(n, np.float32(PROBABILITY_STEPS))
+    for k in range(n_classes):
+        share, floor, before = shares[k], whole[k], rank[k]
+        for i in range(n):
+            floor[i] = np.floor(share[i])
+            left[i] -= floor[i]
+            share[i] -= floor[i]
+            before[i] = np.float32(0)
+    for k in range(1, n_classes):
+        share, before = shares[k], rank[k]
+        for j in range(k):
+            other, other_before = shares[j], rank[j]
+            for i in range(n):
+                first = np.float32(1) if other[i] >= share[i] else np.float32(0)
+                before[i] += first
+                other_before[i] += np.float32(1) - first
+    for k in range(n_classes):
+        share, floor, before = shares[k], whole[k], rank[k]
+        for i in range(n):
+            share[i] = floor[i] + (np.float32(1) if before[i] < left[i] else np.float32(0))
+
+
+@nb.njit(nogil=True, cache=True)
+def _share_out(
+    planes: NDArray[np.float32],
+    best: NDArray[np.float32],
+    total: NDArray[np.float32],
+    sharpness: np.float32,
+    valid: NDArray[np.bool_],
+    scratch: NDArray[np.float32],
+    probabilities: NDArray[np.uint8],
+) -> None:
+    """Probabilities (class, col) of a piece of a row; its logits, in ``planes``, and ``total`` are used up."""
+    n_classes, n = probabilities.shape
+    for i in range(n):
+        total[i] = np.float32(PROBABILITY_STEPS) / total[i] if total[i] >= np.float32(0) else np.float32(-1)
+    for k in range(n_classes):
+        for i in range(n):
+            planes[k, i] = _exp((planes[k, i] - best[i]) * sharpness) * total[i]
+    _round_shares(planes, n, scratch[0], scratch[1])
+    for k in range(n_classes):
+        for i in range(n):
+            good = valid[i] and total[i] >= np.float32(0)
+            probabilities[k, i] = np.uint8(planes[k, i]) if good else np.uint8(NODATA)
+
+
+@nb.njit(nogil=True, cache=True)
 def _decide_cpu(
     logits: NDArray[np.float32],
     values: NDArray[np.uint8],
@@ -48,10 +107,15 @@ def _decide_cpu(
     nodata: np.uint8,
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8],
+    probabilities: NDArray[np.uint8],
 ) -> bool:
-    """Fill classes and confidence from logits (row, col, class); False if a valid pixel has a logit NaN or +inf."""
+    """Fill classes and confidence from logits (row, col, class); False if a valid pixel has a logit NaN or +inf.
+
+    And the probabilities (class, row, col), unless they have no class.
+    """
     rows, cols, n_classes = logits.shape
     planes = np.empty((n_classes, _CHUNK), np.float32)
+    scratch = np.empty((2, n_classes if len(probabilities) else 0, _CHUNK), np.float32)
     best = np.empty(_CHUNK, np.float32)
     total = np.empty(_CHUNK, np.float32)
     found = np.empty(_CHUNK, np.uint8)
@@ -83,6 +147,11 @@ def _decide_cpu(
                 good = seen and number
                 classes[row, first + i] = found[i] if good else nodata
                 confidence[row, first + i] = np.uint8(percent if good else np.float32(0)) if good else nodata
+            if len(probabilities):
+                end = first + n
+                _share_out(
+                    planes, best, total, sharpness, valid[row, first:end], scratch, probabilities[:, row, first:end]
+                )
     return n_bad == 0
 
 
@@ -97,6 +166,16 @@ def _decide_device(
     return classes, torch.where(valid, percent, nodata), good
 
 
+def _probabilities_device(logits: torch.Tensor, sharpness: float, valid: torch.Tensor) -> torch.Tensor:
+    """(class, row, col) probabilities, by torch what `_decide_cpu` and `_round_shares` do."""
+    shares = PROBABILITY_STEPS * torch.softmax((logits - logits.amax(dim=0)) * sharpness, dim=0)
+    whole = shares.floor()
+    order = torch.argsort(shares - whole, dim=0, descending=True, stable=True)
+    more = torch.arange(len(logits), device=logits.device)[:, None, None] < PROBABILITY_STEPS - whole.sum(dim=0)
+    shares = whole + torch.zeros_like(whole).scatter_(0, order, more.to(whole.dtype))
+    return torch.where(valid, shares, NODATA).to(torch.uint8)
+
+
 def decide(
     logits: torch.Tensor,
     valid: NDArray[np.bool_],
@@ -104,8 +183,9 @@ def decide(
     values: Sequence[int],
     nodata: int,
     temperature: float = 1.0,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class values and confidence in percent, each (row, col) uint8.
+    probabilities: bool = False,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Class values and confidence in percent, each (row, col) uint8, and the probabilities or None.
 
     Args:
         logits: Blended logits (class, row, col), float32, on any device.
@@ -113,16 +193,21 @@ def decide(
         values: Class value of each logit.
         nodata: Value where there is no observation.
         temperature: Logits are divided by it before the softmax; above 1 means less confident.
+        probabilities: Whether to give those of all classes, too: (class, row, col) uint8 in steps of 1/254 that add up
+            to 254, less than a step from the softmax; 255 where there is no observation, whatever ``nodata``.
 
     Raises:
         ModelError: If the model gave logits that are not numbers on valid pixels.
     """
     n_classes, rows, cols = logits.shape
+    shares = None
     if len(values) != n_classes:
         raise ModelError(f"the model gives {n_classes} outputs for {len(values)} classes: mend the classes in its card")
     if logits.device.type == "cpu":
         classes = np.empty((rows, cols), np.uint8)
         confidence = np.empty((rows, cols), np.uint8)
+        filled = np.empty((n_classes if probabilities else 0, rows, cols), np.uint8)
+        shares = filled if probabilities else None
         good = _decide_cpu(
             logits.permute(1, 2, 0).contiguous().numpy(),  # no copy: so it lies in memory
             np.asarray(values, np.uint8),
@@ -131,16 +216,20 @@ def decide(
             np.uint8(nodata),
             classes,
             confidence,
+            filled,
         )
     else:
         device = logits.device
         table = torch.tensor(values, dtype=torch.uint8, device=device)
-        on_device = _decide_device(logits, table, 1 / temperature, torch.from_numpy(valid).to(device), nodata)
+        seen = torch.from_numpy(valid).to(device)
+        on_device = _decide_device(logits, table, 1 / temperature, seen, nodata)
         classes, confidence = (t.cpu().numpy() for t in on_device[:2])
         good = bool(on_device[2])
+        if probabilities and good:
+            shares = _probabilities_device(logits, 1 / temperature, seen).cpu().numpy()
     if not good:
         raise ModelError(
-            "the model gives values that are not numbers (NaN or +inf) on valid pixels: "
-            "check its weights and the normalisation in its card"
+            "the model gives values that are not numbers (NaN or +inf, or -inf where windows overlap) on valid pixels: "
+            "check its weights and the normalisation in its card; to rule a class out, give it -10000, not -inf"
         )
-    return classes, confidence
+    return classes, confidence, shares

@@ -1,5 +1,6 @@
 """A recipe and a block -> finished rows of classes and confidence: the one loop that every door uses."""
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, printable
+from geoseg.errors import GeosegError, ModelError, printable
 from geoseg.inference.decide import decide
 from geoseg.inference.engine import Engine, choose_device
 from geoseg.inference.lattice import Block
@@ -26,6 +27,7 @@ _GPU_BATCH = 16  # halved when memory runs out
 _ENGINES: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
 _ENGINES_KEPT = 2
 _LOCK = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class ClassRows:
     """Class values (row, col)."""
     confidence: NDArray[np.uint8]
     """Percent (row, col); nodata where there is no observation."""
+    probabilities: NDArray[np.uint8] | None = None
+    """Of every class, (class, row, col), where they were asked for: see `decide`."""
 
 
 def engine_for(recipe: Recipe) -> Engine:
@@ -64,10 +68,15 @@ def engine_for(recipe: Recipe) -> Engine:
         return _ENGINES[key]
 
 
-def class_rows(recipe: Recipe, block: Block) -> Iterator[ClassRows]:
+def class_rows(recipe: Recipe, block: Block, *, probabilities: bool = False) -> Iterator[ClassRows]:
     """Finished rows of a block, from top to bottom, without a gap.
 
     Reading, the network, and the decision run in a thread each, one step apart.
+
+    Args:
+        recipe: Scene, model and how to run it.
+        block: Which pixels.
+        probabilities: Whether the rows carry those of all classes, too.
 
     Raises:
         GeosegError: If the scene cannot be read or the model not run; the message names scene and block.
@@ -76,14 +85,15 @@ def class_rows(recipe: Recipe, block: Block) -> Iterator[ClassRows]:
     legend = recipe.model.legend
 
     def finish(rows: LogitRows) -> ClassRows:
-        classes, confidence = decide(
+        classes, confidence, shares = decide(
             rows.logits,
             rows.valid,
             values=legend.values,
             nodata=legend.nodata,
             temperature=recipe.model.card.temperature,
+            probabilities=probabilities,
         )
-        return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence)
+        return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence, probabilities=shares)
 
     reader = SceneReader(recipe.scene, recipe.bands)  # opens its files in the thread that reads, which closes them
     with ThreadPoolExecutor(1, "geoseg-decide") as thread:
@@ -106,8 +116,18 @@ def class_rows(recipe: Recipe, block: Block) -> Iterator[ClassRows]:
             if pending is not None:
                 yield pending.result()
         except GeosegError as error:
-            name = printable(recipe.scene.href)
-            if name in str(error):
+            if printable(recipe.scene.href) in str(error):
                 raise
-            where = f"rows {block.row_off} to {block.row_end}, columns {block.col_off} to {block.col_end}"
-            raise type(error)(f"{name}, {where}: {error}") from error
+            raise type(error)(f"{_where(recipe, block)}: {error}") from error
+        except RuntimeError as error:  # what torch raises for whatever a network cannot do
+            _log.debug("the network failed", exc_info=error)
+            raise ModelError(
+                f"{_where(recipe, block)}: the network failed: {printable(error)}; check that bands, window and "
+                "output stride in its card are what it takes, or run with -vv for the details"
+            ) from error
+
+
+def _where(recipe: Recipe, block: Block) -> str:
+    """Scene and block, for messages."""
+    rows = f"rows {block.row_off} to {block.row_end}"
+    return f"{printable(recipe.scene.href)}, {rows}, columns {block.col_off} to {block.col_end}"

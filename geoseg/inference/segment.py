@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import TILE, Block
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
+from geoseg.legend import NODATA, PROBABILITY_STEPS
 from geoseg.models.load import Model
 from geoseg.scene.scene import Scene
 
@@ -17,18 +18,31 @@ if TYPE_CHECKING:
 __all__ = ["segment"]
 
 
-def _compute(recipe: Recipe, block: Block) -> NDArray[np.uint8]:
-    """Classes and confidence of a block (2, row, col)."""
+def _compute(recipe: Recipe, block: Block, probabilities: bool) -> NDArray[np.uint8]:
+    """Classes, confidence and, when asked, the probabilities of a block (2 + class, row, col)."""
     from geoseg.inference.rows import class_rows
 
-    result = np.empty((2, block.height, block.width), np.uint8)
-    for rows in class_rows(recipe, block):
+    result = np.empty((_n_layers(recipe, probabilities), block.height, block.width), np.uint8)
+    for rows in class_rows(recipe, block, probabilities=probabilities):
         inside = slice(rows.row_off - block.row_off, rows.row_off - block.row_off + len(rows.classes))
         result[0, inside], result[1, inside] = rows.classes, rows.confidence
+        if rows.probabilities is not None:
+            result[2:, inside] = rows.probabilities
     return result
 
 
-def segment(scene: Scene, model: Model, *, choices: Choices | None = None, block_size: int = 4 * TILE) -> "xr.Dataset":
+def _n_layers(recipe: Recipe, probabilities: bool) -> int:
+    return 2 + (recipe.model.n_classes if probabilities else 0)
+
+
+def segment(
+    scene: Scene,
+    model: Model,
+    *,
+    choices: Choices | None = None,
+    block_size: int = 4 * TILE,
+    probabilities: bool = False,
+) -> "xr.Dataset":
     """The class map and the confidence of a scene, computed block by block when asked for.
 
     The blocks run the code that `geoseg run` runs, so the values are the same whatever the block size.
@@ -38,10 +52,12 @@ def segment(scene: Scene, model: Model, *, choices: Choices | None = None, block
         model: What `load_model` gave.
         choices: How to run the model; the card's own by default.
         block_size: Pixels along a side of a dask chunk.
+        probabilities: Whether to give those of all classes, too.
 
     Returns:
         ``classes`` and ``confidence`` (percent), both uint8 (y, x) with nodata 255, dask-backed, with the scene's CRS
-        and coordinates. ``classes.attrs`` carry class values and names.
+        and coordinates. ``classes.attrs`` carry class values and names. When asked, ``probabilities``, uint8
+        (class, y, x) in steps of 1/254 that add up to 254, with the class names along ``class``.
 
     Raises:
         ModelError: If the model does not fit the scene.
@@ -70,16 +86,23 @@ def segment(scene: Scene, model: Model, *, choices: Choices | None = None, block
                 height=min(block_size, scene.height - row),
                 width=min(block_size, scene.width - col),
             )
-            shape = (2, block.height, block.width)
-            line.append(da.from_delayed(compute(recipe_once, block), shape=shape, dtype=np.uint8))
+            shape = (_n_layers(recipe, probabilities), block.height, block.width)
+            line.append(da.from_delayed(compute(recipe_once, block, probabilities), shape=shape, dtype=np.uint8))
         grid.append(line)
-    both = da.block(grid)
+    layers = da.block(grid)
     dataset = xr.Dataset(
         {
-            "classes": wrap_xr(both[0], scene.geobox, nodata=legend.nodata),
-            "confidence": wrap_xr(both[1], scene.geobox, nodata=legend.nodata),
+            "classes": wrap_xr(layers[0], scene.geobox, nodata=legend.nodata),
+            "confidence": wrap_xr(layers[1], scene.geobox, nodata=legend.nodata),
         }
     )
+    if probabilities:
+        y, x = dataset["classes"].dims
+        shares = wrap_xr(layers[2:], scene.geobox, nodata=NODATA, dims=("class", str(y), str(x)), axis=1)
+        dataset["probabilities"] = shares.assign_coords({"class": list(legend.names)})
+        dataset["probabilities"].attrs.update(
+            long_name="class probability", scale_factor=1 / PROBABILITY_STEPS, add_offset=0.0
+        )
     dataset["classes"].attrs.update(
         long_name="land cover",
         flag_values=list(legend.values),

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from geoseg.errors import ModelError, SceneError
 from geoseg.inference.lattice import Block
@@ -31,14 +34,20 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def computed(recipe: Recipe, block: Block | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Classes and confidence of a block."""
+def computed(
+    recipe: Recipe, block: Block | None = None, *, probabilities: bool = False
+) -> tuple[NDArray[np.uint8], ...]:
+    """Classes, confidence and, when asked, probabilities of a block."""
     block = block or whole(recipe.scene)
-    rows = list(class_rows(recipe, block))
+    rows = list(class_rows(recipe, block, probabilities=probabilities))
     assert [r.row_off for r in rows] == list(np.cumsum([block.row_off, *(len(r.classes) for r in rows)])[:-1])
     classes = np.concatenate([r.classes for r in rows])
     assert classes.shape == (block.height, block.width)
-    return classes, np.concatenate([r.confidence for r in rows])
+    confidence = np.concatenate([r.confidence for r in rows])
+    if not probabilities:
+        assert all(r.probabilities is None for r in rows)
+        return classes, confidence
+    return classes, confidence, np.concatenate([r.probabilities for r in rows if r.probabilities is not None], axis=1)
 
 
 def whole(scene: Scene) -> Block:
@@ -53,19 +62,20 @@ def parts(draw: st.DrawFn, height: int = 150, width: int = 170) -> Block:
 
 
 @pytest.fixture(scope="module")
-def once(town: Scene, unet: Model) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return computed(recipe_for(town, unet, Choices(batch_size=1)))
+def once(town: Scene, unet: Model) -> tuple[NDArray[np.uint8], ...]:
+    return computed(recipe_for(town, unet, Choices(batch_size=1)), probabilities=True)
 
 
 @settings(max_examples=12)
-@given(block=parts(), batch_size=st.integers(1, 5), threads=st.integers(1, 3))
+@given(block=parts(), batch_size=st.integers(1, 5), threads=st.integers(1, 3), probabilities=st.booleans())
 def test_a_network_gives_the_same_bytes_for_any_block_batch_and_threads(
-    town: Scene, unet: Model, once: Any, block: Block, batch_size: int, threads: int
+    town: Scene, unet: Model, once: Any, block: Block, batch_size: int, threads: int, probabilities: bool
 ) -> None:
     choices = Choices(batch_size=batch_size, threads=threads)
-    part = computed(recipe_for(town, unet, choices), block)
-    inside = np.s_[block.row_off : block.row_end, block.col_off : block.col_end]
-    for found, expected in zip(part, once, strict=True):
+    part = computed(recipe_for(town, unet, choices), block, probabilities=probabilities)
+    assert len(part) == (3 if probabilities else 2)
+    inside = np.s_[..., block.row_off : block.row_end, block.col_off : block.col_end]
+    for found, expected in zip(part, once, strict=False):
         np.testing.assert_array_equal(found, expected[inside])
 
 
@@ -90,7 +100,7 @@ def test_reduced_precision_too_is_independent_of_the_cut(town: Scene, unet: Mode
 
 
 def test_the_map_holds_classes_of_the_legend_and_nodata_where_the_scene_has_it(town: Scene, once: Any) -> None:
-    classes, confidence = once
+    classes, confidence, probabilities = once
     with SceneReader(town) as reader:
         valid = reader.read(0, 0, town.height, town.width)[1]
     assert 0.7 < valid.mean() < 0.9
@@ -100,6 +110,11 @@ def test_the_map_holds_classes_of_the_legend_and_nodata_where_the_scene_has_it(t
     assert len(np.unique(classes[valid])) > 1
     assert confidence[valid].max() <= 100
     assert confidence[valid].min() >= 33
+    assert probabilities.shape == (3, *classes.shape)
+    np.testing.assert_array_equal(probabilities == 255, np.broadcast_to(~valid, probabilities.shape))
+    assert (probabilities[:, valid].sum(axis=0, dtype=int) == 254).all()
+    likeliest = np.array([1, 4, 7])[probabilities.argmax(axis=0)]
+    assert (likeliest == classes)[valid].mean() > 0.99  # but for ties of the rounded probabilities
 
 
 @pytest.mark.parametrize("name", ["kmeans:4", "spectral"])
@@ -129,6 +144,26 @@ def test_a_network_that_gives_no_numbers_is_an_error_that_names_scene_and_block(
     block = Block(row_off=64, col_off=70, height=80, width=100)
     with pytest.raises(ModelError, match=r"town\.tif, rows 64 to 144, columns 70 to 170: .*not numbers"):
         computed(recipe, block)
+
+
+def test_a_network_that_fails_in_torch_is_an_error_that_names_scene_and_block(
+    tmp_path: Path, town: Scene, write_model: Callable[..., Model]
+) -> None:
+    write_model(tmp_path)
+    network = smp.Linknet("resnet18", encoder_weights=None, in_channels=3, classes=3)
+    save_file({k: v.clone().contiguous() for k, v in network.state_dict().items()}, tmp_path / "weights.safetensors")
+    card = yaml.safe_load((tmp_path / "card.yaml").read_text("utf-8"))
+    card["architecture"] = {"name": "Linknet", "encoder": "resnet18"}
+    card["output_stride"] = 1  # it is 32
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    recipe = recipe_for(town, load_model(tmp_path / "card.yaml"), Choices(window=61))
+    block = Block(row_off=64, col_off=70, height=80, width=100)
+    with pytest.raises(
+        ModelError, match=r"town\.tif, rows 64 to 144, columns 70 to 170: the network failed: .*check that"
+    ) as caught:
+        computed(recipe, block)
+    assert "\n" not in str(caught.value)
+    assert type(caught.value.__cause__) is RuntimeError
 
 
 def test_a_file_that_goes_away_is_named_once(tmp_path: Path, write_scene: Callable[..., Scene], unet: Model) -> None:

@@ -24,6 +24,25 @@ def test_the_values_are_those_of_class_rows_for_any_chunk(town: Scene, unet: Mod
     dataset = segment(town, unet, block_size=block_size).compute(scheduler="synchronous")
     np.testing.assert_array_equal(dataset.classes, np.concatenate([r.classes for r in rows]))
     np.testing.assert_array_equal(dataset.confidence, np.concatenate([r.confidence for r in rows]))
+    assert set(dataset.data_vars) == {"classes", "confidence"}
+
+
+@pytest.mark.parametrize("block_size", [61, 200])
+def test_probabilities_come_when_asked_for_with_class_names_along_them(
+    town: Scene, unet: Model, block_size: int
+) -> None:
+    whole = Block(row_off=0, col_off=0, height=town.height, width=town.width)
+    rows = list(class_rows(recipe_for(town, unet), whole, probabilities=True))
+    expected = np.concatenate([r.probabilities for r in rows if r.probabilities is not None], axis=1)
+    dataset = segment(town, unet, block_size=block_size, probabilities=True).compute(scheduler="synchronous")
+    layer = dataset.probabilities
+    assert (layer.dims, layer.dtype, layer.odc.geobox) == (("class", "y", "x"), np.uint8, town.geobox)
+    assert (layer.rio.nodata, layer.attrs["scale_factor"]) == (255, 1 / 254)
+    assert layer["class"].values.tolist() == ["class 1", "class 4", "class 7"]
+    np.testing.assert_array_equal(layer, expected)
+    np.testing.assert_array_equal(dataset.classes, np.concatenate([r.classes for r in rows]))
+    share = layer.where(layer != 255).sel({"class": "class 4"}) * layer.attrs["scale_factor"]
+    assert 0 <= share.min() < share.max() <= 1
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path, write_scene: Callable[..., Scene], unet: Model) -> None:
