@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoseg.area.expected import ExpectedTotals
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import ClassTotals, class_totals
 from geoseg.errors import ParameterError
@@ -17,20 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["class_areas", "class_table"]
 
 
-def class_table(totals: ClassTotals, legend: Legend, unit_m2: float) -> "pd.DataFrame":
+def class_table(
+    totals: ClassTotals, legend: Legend, unit_m2: float, *, expected: ExpectedTotals | None = None
+) -> "pd.DataFrame":
     """The area table: one row per class of the legend, in its order, those without pixels included.
 
     Args:
         totals: Counts of all blocks of the map.
         legend: The classes.
         unit_m2: `PixelAreas.unit_m2` of the scene.
+        expected: Probabilities times areas of all blocks, where probabilities were made.
 
     Returns:
         ``class_id``, ``class_name``, ``pixels``, ``area_m2``, ``area_ha``, ``percent`` (of the area of all classes;
-        NaN where that is zero) and ``mean_conf`` (percent; NaN where there is none).
+        NaN where that is zero) and ``mean_conf`` (percent; NaN where there is none). With ``expected`` also
+        ``expected_ha``, the model-based expectation of the area, see `expected`: it counts the share of every class in
+        every pixel, while ``area_ha`` counts whole pixels, and is right as far as the probabilities are calibrated.
 
     Raises:
-        ParameterError: If there are pixels of a value that is neither a class nor nodata.
+        ParameterError: If there are pixels of a value that is neither a class nor nodata, or ``expected`` is of another
+            number of classes.
     """
     present = set(np.flatnonzero(totals.pixels).tolist())
     unknown = sorted(present - {*legend.values, legend.nodata})
@@ -39,7 +46,15 @@ def class_table(totals: ClassTotals, legend: Legend, unit_m2: float) -> "pd.Data
             f"the class map has the values {', '.join(map(str, unknown))}, which the legend "
             f"({', '.join(map(str, legend.values))}; nodata {legend.nodata}) lacks: add them to the legend"
         )
-    return _table(totals, legend.classes, unit_m2)
+    table = _table(totals, legend.classes, unit_m2)
+    if expected is not None:
+        expected_m2 = expected.area_m2(unit_m2)
+        if len(expected_m2) != len(legend):
+            raise ParameterError(
+                f"expected areas of {len(expected_m2)} classes for a legend of {len(legend)}: sum those of the legend"
+            )
+        table["expected_ha"] = expected_m2 / 10_000
+    return table
 
 
 def class_areas(
