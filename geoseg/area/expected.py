@@ -6,9 +6,9 @@ data checks that here, so no confidence interval comes with it.
 
 Probabilities are stored in steps of 1/254, each less than one step from the model's own, so that the expected area of a
 class is less than 1/254 (0.4 %) of the mapped area from what unrounded probabilities would give. Rounding that is up in
-one pixel and down in the next cancels: that bound is neared only where all pixels are alike. The summation has no error:
-a stored probability times an area in the units of `PixelAreas` is a whole number, and those are added exactly. The
-expected areas of all classes add up to the area of all pixels that have a class.
+one pixel and down in the next cancels: that bound is neared only where all pixels are alike. The summation has no
+error: a stored probability times an area in the units of `PixelAreas` is a whole number, and those are added exactly.
+The expected areas of all classes add up to the area of all pixels that have a class.
 """
 
 from dataclasses import dataclass
