@@ -1,4 +1,4 @@
-"""Class map and confidence as cloud-optimized GeoTIFFs, assembled from the parts.
+"""Class map, confidence and probabilities as cloud-optimized GeoTIFFs, assembled from the parts.
 
 The parts are first copied, strip by strip, into one plain GeoTIFF beside the output, then GDAL's COG driver makes the
 file from that. No VRT: its driver is switched off where images of strangers are read (``GDAL_SKIP=VRT``), and the copy
@@ -19,13 +19,13 @@ from rasterio.windows import Window
 
 from geoseg.errors import ParameterError, printable
 from geoseg.inference.lattice import TILE
-from geoseg.legend import NODATA, Legend
+from geoseg.legend import NODATA, PROBABILITY_STEPS, Legend
 from geoseg.outputs.aside import Published, publish
 from geoseg.outputs.cog_check import Expected, check_cog, kept_crs
 from geoseg.outputs.parts import Kind, Part, iter_strips
 from geoseg.outputs.style import pam_xml, raster_qml
 
-__all__ = ["write_class_cog", "write_confidence_cog"]
+__all__ = ["write_class_cog", "write_confidence_cog", "write_probability_cog"]
 
 # DEFLATE because every reader has it. Levels measured at 8192 x 8192 px on two cores. Classes, level 1: 1.0 s and
 # 10.0 MB, 4: 0.8 s and 5.5 MB, 6: 1.2 s and 3.7 MB, 9: 7.6 s and 3.1 MB. Confidence, level 1 without and with
@@ -34,6 +34,8 @@ _PROFILES: Final[dict[Kind, dict[str, Any]]] = {
     "classes": {"level": 6, "predictor": "NO", "overview_resampling": "mode"},
     # the average counts valid pixels only, because the source declares its nodata
     "confidence": {"level": 1, "predictor": "YES", "overview_resampling": "average"},
+    # likewise; GDAL's COG driver has all bands of a tile together, which every reader can
+    "probabilities": {"level": 1, "predictor": "YES", "overview_resampling": "average"},
 }
 
 
@@ -59,7 +61,7 @@ def write_class_cog(
     expected = Expected(
         geobox=geobox,
         nodata=legend.nodata,
-        description="land cover",
+        descriptions=("land cover",),
         tags=_tags(metadata),
         colormap={c.value: (*c.rgb, 255) for c in legend} | {legend.nodata: (0, 0, 0, 0)},
     )
@@ -76,13 +78,46 @@ def write_confidence_cog(
     path: Path, parts: Sequence[Part], *, geobox: GeoBox, metadata: Mapping[str, str]
 ) -> Published:
     """Confidence in percent as a COG, nodata 255; arguments, checks and errors as :func:`write_class_cog`."""
-    expected = Expected(geobox=geobox, nodata=NODATA, description="confidence (percent)", tags=_tags(metadata))
+    expected = Expected(geobox=geobox, nodata=NODATA, descriptions=("confidence (percent)",), tags=_tags(metadata))
+    return _publish_plain(path, parts, "confidence", expected)
+
+
+def write_probability_cog(
+    path: Path, parts: Sequence[Part], *, geobox: GeoBox, legend: Legend, metadata: Mapping[str, str]
+) -> Published:
+    """Probability of each class as a COG of one band per class, in the order of the legend, named after the classes.
+
+    Stored in steps of 1/254, which is the bands' scale; nodata 255. The bands of a pixel add up to 254, those of an
+    overview pixel only nearly: there each band is an average of its own, rounded. Other arguments, checks and errors as
+    :func:`write_class_cog`.
+
+    Raises:
+        ParameterError: Also if the parts hold no probabilities, or those of another number of classes.
+    """
+    for part in parts:
+        if part.n_probabilities != len(legend):
+            raise ParameterError(
+                f"the part {printable(part.path)} holds the probabilities of {part.n_probabilities} classes, the "
+                f"legend has {len(legend)}: compute the parts with the probabilities of this legend"
+            )
+    expected = Expected(
+        geobox=geobox,
+        nodata=NODATA,
+        descriptions=tuple(printable(name).strip() for name in legend.names),  # TIFF metadata drops outer blanks
+        scale=1 / PROBABILITY_STEPS,
+        tags=_tags(metadata),
+    )
+    return _publish_plain(path, parts, "probabilities", expected)
+
+
+def _publish_plain(path: Path, parts: Sequence[Part], kind: Kind, expected: Expected) -> Published:
+    """Publish a raster that has neither palette nor style."""
 
     def write(tmp: Path) -> None:
-        _write(tmp, parts, "confidence", expected)
-        _write_pam(tmp, geobox, None)
+        _write(tmp, parts, kind, expected)
+        _write_pam(tmp, expected.geobox, None)
 
-    return publish(path, write, lambda tmp: check_cog(tmp, parts, "confidence", expected))
+    return publish(path, write, lambda tmp: check_cog(tmp, parts, kind, expected))
 
 
 def _write(tmp: Path, parts: Sequence[Part], kind: Kind, expected: Expected) -> None:
@@ -114,7 +149,7 @@ def _write_plain(plain: Path, parts: Sequence[Part], kind: Kind, expected: Expec
         driver="GTiff",
         height=geobox.shape[0],
         width=geobox.shape[1],
-        count=1,
+        count=len(expected.descriptions),
         dtype="uint8",
         crs=_crs(geobox),
         transform=geobox.affine,
@@ -124,17 +159,22 @@ def _write_plain(plain: Path, parts: Sequence[Part], kind: Kind, expected: Expec
         blockysize=TILE,
         compress="ZSTD",
         zstd_level=1,
+        photometric="MINISBLACK",  # three or four bands are no colours, and the fourth is no mask
         bigtiff="IF_SAFER",
         num_threads="ALL_CPUS",
     ) as dataset:
-        dataset.set_band_description(1, expected.description)
+        dataset.descriptions = expected.descriptions
+        if expected.scale != 1:
+            dataset.scales = (expected.scale,) * dataset.count
+            dataset.offsets = (0.0,) * dataset.count
         dataset.update_tags(**expected.tags)
         if expected.colormap:
             dataset.write_colormap(1, expected.colormap)
         for part in sorted(parts, key=lambda p: (p.block.row_off, p.block.col_off)):
             for row, pixels in iter_strips(part, kind):
-                window = Window(part.block.col_off, part.block.row_off + row, part.block.width, len(pixels))
-                dataset.write(pixels, 1, window=window)
+                bands = pixels.reshape(dataset.count, -1, part.block.width)
+                window = Window(part.block.col_off, part.block.row_off + row, part.block.width, bands.shape[1])
+                dataset.write(bands, window=window)
 
 
 def _write_pam(tmp: Path, geobox: GeoBox, legend: Legend | None) -> None:

@@ -17,6 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
@@ -32,14 +33,16 @@ _SPAN = 4 * TILE  # overview columns looked at together: memory does not grow wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the header of a one-band raster must say."""
+    """What the header of a raster must say."""
 
     geobox: GeoBox
     """CRS, transform and shape."""
     nodata: int
-    """Nodata value."""
-    description: str
-    """Of the band."""
+    """Nodata value, of every band."""
+    descriptions: tuple[str, ...]
+    """Of each band."""
+    scale: float = 1.0
+    """What a stored unit means, in every band."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of the file; others may be there."""
     colormap: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
@@ -60,11 +63,13 @@ def check_cog(path: Path, parts: Sequence[Part], kind: Kind, expected: Expected)
         shapes = _level_shapes(dataset)
     with _Reader(path) as reader:
         strips = [(part, i) for part in parts for i in range(-(-part.block.height // TILE))]
+        # the bands of a tile lie together and are decoded together: narrower pieces of many bands take no more memory
+        span = max(TILE, _SPAN // len(expected.descriptions) // TILE * TILE)
         reader.each(strips, lambda read, item: _check_strip(read, item[0], item[1], kind))
         for level in range(1, len(shapes)):
             height, width = shapes[level]
-            corners = [(row, col) for row in range(0, height, TILE) for col in range(0, width, _SPAN)]
-            reader.each(corners, lambda read, at: _check_overview(read, level, at, shapes, expected.nodata))  # noqa: B023 each() waits
+            corners = [(row, col) for row in range(0, height, TILE) for col in range(0, width, span)]
+            reader.each(corners, lambda read, at: _check_overview(read, level, at, span, shapes, expected.nodata))  # noqa: B023 each() waits
 
 
 def kept_crs(path: Path, geobox: GeoBox) -> bool:
@@ -112,13 +117,13 @@ class _Reader:
             pass
 
     def read(self, level: int, window: Window) -> NDArray[np.uint8]:
-        """Pixels of the band at full resolution (level 0) or of overview ``level``."""
+        """Pixels (band, row, col) at full resolution (level 0) or of overview ``level``."""
         datasets = self._local.__dict__.setdefault("datasets", {})
         if level not in datasets:
             options = {"overview_level": level - 1} if level else {}
             datasets[level] = rasterio.open(self._path, driver="GTiff", **options)
             self._datasets.callback(datasets[level].close)
-        pixels: NDArray[np.uint8] = datasets[level].read(1, window=window)
+        pixels: NDArray[np.uint8] = datasets[level].read(window=window)
         return pixels
 
 
@@ -128,11 +133,14 @@ def _check_header(dataset: Any, expected: Expected) -> None:
     colors = dataset.colormap(1) if expected.colormap else {}
     found = {
         "shape": (dataset.shape == tuple(geobox.shape), dataset.shape),
-        "type": (dataset.dtypes == ("uint8",), dataset.dtypes),
+        "type": (set(dataset.dtypes) == {"uint8"}, dataset.dtypes),
         "transform": (dataset.transform.almost_equals(geobox.affine, precision=0), dataset.transform),
         "CRS": (kept_crs(Path(dataset.name), geobox), dataset.crs),
-        "nodata value": (dataset.nodata == expected.nodata, dataset.nodata),
-        "band description": (dataset.descriptions == (expected.description,), dataset.descriptions),
+        "nodata value": (set(dataset.nodatavals) == {expected.nodata}, dataset.nodatavals),
+        "band description": (dataset.descriptions == expected.descriptions, dataset.descriptions),
+        "scale": (set(dataset.scales) == {expected.scale} and not any(dataset.offsets), dataset.scales),
+        # a fourth band that is taken for transparency would hide pixels
+        "kind of band": (ColorInterp.alpha not in dataset.colorinterp, dataset.colorinterp),
         "tags": (all(tags.get(k) == v for k, v in expected.tags.items()), tags),
         "palette": (all(colors.get(k) == v for k, v in expected.colormap.items()), "other colours"),
     }
@@ -145,22 +153,35 @@ def _check_strip(read: Any, part: Part, strip: int, kind: Kind) -> None:
     block, row = part.block, strip * TILE
     height = min(TILE, block.height - row)
     pixels = read(0, Window(block.col_off, block.row_off + row, block.width, height))
-    if tile_checksums(pixels) != part.crcs_of(kind, strip):
-        raise OutputError(f"pixels of rows {block.row_off + row} to {block.row_off + row + height} read back otherwise")
+    for band, found in zip(part.bands_of(kind), pixels, strict=True):
+        if tile_checksums(found) != part.crcs_of(band, strip):
+            first = block.row_off + row
+            raise OutputError(f"pixels of rows {first} to {first + height} read back otherwise")
 
 
-def _check_overview(read: Any, level: int, at: tuple[int, int], shapes: Sequence[tuple[int, int]], nodata: int) -> None:
+def _check_overview(
+    read: Any, level: int, at: tuple[int, int], span: int, shapes: Sequence[tuple[int, int]], nodata: int
+) -> None:
     """An overview pixel lies between the least and the greatest of the valid pixels it stands for.
 
     This sees tiles that were lost or zeroed, for the most frequent class as for averages. Looks at one row of tiles
-    from ``at``, (row, col), on: memory is some 20 bytes per pixel of ``512 * _SPAN``.
+    from ``at``, (row, col), on: memory is some 20 bytes per pixel of ``512 * span``, and 5 for each further band.
     """
     (row, col), (height, width), (below_height, below_width) = at, shapes[level], shapes[level - 1]
-    n_rows, n_cols = min(TILE, height - row), min(_SPAN, width - col)
+    n_rows, n_cols = min(TILE, height - row), min(span, width - col)
     top, bottom, rows = _sources(row, n_rows, height, below_height)
     left, right, cols = _sources(col, n_cols, width, below_width)
-    found = read(level, Window(col, row, n_cols, n_rows))
-    source = read(level - 1, Window(left, top, right - left, bottom - top))
+    overview = read(level, Window(col, row, n_cols, n_rows))
+    below = read(level - 1, Window(left, top, right - left, bottom - top))
+    for found, source in zip(overview, below, strict=True):
+        if _lies_outside(found, source, rows, cols, nodata):
+            raise OutputError(f"overview {level} does not show the pixels it stands for, near its row {row}")
+
+
+def _lies_outside(
+    found: NDArray[np.uint8], source: NDArray[np.uint8], rows: list[Any], cols: list[Any], nodata: int
+) -> bool:
+    """Whether a pixel of an overview's band is none that the pixels below it can give."""
     empty = source == nodata
     least, most = (np.where(empty, fill, source) if empty.any() else source for fill in (255, 0))
     outside = (found < _over(least, rows, cols, np.minimum)) | (found > _over(most, rows, cols, np.maximum))
@@ -168,8 +189,7 @@ def _check_overview(read: Any, level: int, at: tuple[int, int], shapes: Sequence
     lost = found == nodata
     if lost.any():
         outside = np.where(lost, ~_over(empty, rows, cols, np.logical_or), outside)
-    if outside.any():
-        raise OutputError(f"overview {level} does not show the pixels it stands for, near its row {row}")
+    return bool(outside.any())
 
 
 def _sources(first: int, n: int, length: int, below: int) -> tuple[int, int, list[Any]]:

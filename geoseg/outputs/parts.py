@@ -1,11 +1,12 @@
 """The part file of a block: finished class and confidence rows, on disk and checked, until the scene is assembled.
 
-Two bands, class map and confidence, as a tiled GeoTIFF. Measured on 8192 x 8192 px with two cores: ZSTD level 1 and
-one plane per band 0.25 s and 26 MB, against LZW 0.61 s, pixel-interleaved 0.53 s, uncompressed 0.11 s and 131 MB.
+Two bands, class map and confidence, and one more per class where probabilities are kept, as a tiled GeoTIFF. Measured
+on 8192 x 8192 px of two bands with two cores: ZSTD level 1 and one plane per band 0.25 s and 26 MB, against LZW 0.61 s,
+pixel-interleaved 0.53 s, uncompressed 0.11 s and 131 MB.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,10 @@ from geoseg.outputs.aside import Aside, sha256_of
 
 __all__ = ["Kind", "Part", "PartWriter", "check_part", "iter_strips", "tile_checksums"]
 
-Kind = Literal["classes", "confidence"]
-"""Which of the two rasters of a part."""
+Kind = Literal["classes", "confidence", "probabilities"]
+"""Which of the rasters of a part. The first two have one band, the probabilities one per class."""
 
-BANDS: Final[dict[Kind, int]] = {"classes": 1, "confidence": 2}
+_SINGLE: Final[dict[Kind, int]] = {"classes": 1, "confidence": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +36,30 @@ class Part:
     """A finished block on disk. Plain values: it travels between workers and into the journal."""
 
     path: Path
-    """The GeoTIFF: band 1 classes, band 2 confidence."""
+    """The GeoTIFF: band 1 classes, band 2 confidence, any further ones the probability of each class."""
     block: Block
     """Where its pixels lie in the scene."""
-    crcs: tuple[tuple[int, ...], tuple[int, ...]]
-    """CRC-32 of the pixels of each tile, for classes and for confidence, row by row. Tiles of 512 px count from the
-    block's corner; those of the last row and column end with the block."""
+    crcs: tuple[tuple[int, ...], ...]
+    """For each band the CRC-32 of the pixels of each tile, row by row. Tiles of 512 px count from the block's corner;
+    those of the last row and column end with the block."""
     size: int
     """Bytes of the file."""
     sha256: str
     """Hex digest of the file."""
 
-    def crcs_of(self, kind: Kind, strip: int) -> tuple[int, ...]:
-        """Checksums of one row of tiles."""
+    @property
+    def n_probabilities(self) -> int:
+        """Classes whose probabilities are kept; 0 where they are not."""
+        return len(self.crcs) - len(_SINGLE)
+
+    def bands_of(self, kind: Kind) -> tuple[int, ...]:
+        """Numbers of the bands of a raster, from 1 on as GDAL counts them; none for probabilities not kept."""
+        return (_SINGLE[kind],) if kind in _SINGLE else tuple(range(len(_SINGLE) + 1, len(self.crcs) + 1))
+
+    def crcs_of(self, band: int, strip: int) -> tuple[int, ...]:
+        """Checksums of one row of tiles of a band."""
         n = -(-self.block.width // TILE)
-        return self.crcs[BANDS[kind] - 1][strip * n : (strip + 1) * n]
+        return self.crcs[band - 1][strip * n : (strip + 1) * n]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` is the way back."""
@@ -60,11 +70,10 @@ class Part:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Part":
         """The part that :meth:`to_dict` described."""
-        classes, confidence = values["crcs"]
         return cls(
             path=Path(values["path"]),
             block=Block(**values["block"]),
-            crcs=(tuple(classes), tuple(confidence)),
+            crcs=tuple(tuple(crcs) for crcs in values["crcs"]),
             size=values["size"],
             sha256=values["sha256"],
         )
@@ -80,16 +89,17 @@ class PartWriter:
                 writer.write_rows(classes, confidence)
             part = writer.finish()
 
-    Leaving the ``with`` without :meth:`finish` removes what was written. One thread at a time; memory is two rows of
-    tiles, ``2 * 512 * width`` bytes, and GDAL's block cache.
+    Leaving the ``with`` without :meth:`finish` removes what was written. One thread at a time; memory is a row of tiles
+    of each band, ``bands * 512 * width`` bytes, and GDAL's block cache.
     """
 
-    def __init__(self, path: Path, *, block: Block, num_threads: int = 1) -> None:
+    def __init__(self, path: Path, *, block: Block, n_probabilities: int = 0, num_threads: int = 1) -> None:
         """Open the file aside.
 
         Args:
             path: Final name of the part, ``.tif``.
             block: The pixels it will hold; any offset and size.
+            n_probabilities: Classes whose probabilities are kept, too; by default none are.
             num_threads: Threads that compress.
 
         Raises:
@@ -97,9 +107,10 @@ class PartWriter:
         """
         self.block = block
         self._aside = Aside(path)
-        self._strip: NDArray[np.uint8] = np.empty((2, TILE, block.width), np.uint8)
+        n_bands = len(_SINGLE) + n_probabilities
+        self._strip: NDArray[np.uint8] = np.empty((n_bands, TILE, block.width), np.uint8)
         self._row = 0  # rows written or buffered
-        self._crcs: tuple[list[int], list[int]] = ([], [])
+        self._crcs: list[list[int]] = [[] for _ in range(n_bands)]
         self._part: Part | None = None
         with self._aside.guard():
             self._dataset = rasterio.open(
@@ -108,8 +119,9 @@ class PartWriter:
                 driver="GTiff",
                 height=block.height,
                 width=block.width,
-                count=2,
+                count=n_bands,
                 dtype="uint8",
+                photometric="MINISBLACK",  # three or four bands are no colours, and the fourth is no mask
                 tiled=True,
                 blockxsize=TILE,
                 blockysize=TILE,
@@ -132,12 +144,18 @@ class PartWriter:
         if self._part is None:
             self.discard()
 
-    def write_rows(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+    def write_rows(
+        self,
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        probabilities: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Append rows, any number of them.
 
         Args:
             classes: Class values, (row, col), as wide as the block.
             confidence: Percent, same shape.
+            probabilities: Of each class, (class, row, col), where they are kept.
 
         Raises:
             ParameterError: If the rows do not fit the block.
@@ -150,6 +168,13 @@ class PartWriter:
                     f"{name} of {rows.dtype} and shape {rows.shape} do not fit a block {width} px wide: "
                     f"give classes and confidence as uint8 (rows, {width})"
                 )
+        expected = (len(self._crcs) - len(_SINGLE), *classes.shape)
+        shares = np.empty((0, *classes.shape), np.uint8) if probabilities is None else probabilities
+        if shares.dtype != np.uint8 or shares.shape != expected:
+            raise ParameterError(
+                f"probabilities of {shares.dtype} and shape {shares.shape} do not fit this part: "
+                f"give uint8 of shape {expected}"
+            )
         if len(classes) > left:
             raise ParameterError(
                 f"{len(classes)} more rows do not fit: the block has {left} of {self.block.height} left"
@@ -160,6 +185,7 @@ class PartWriter:
             n = min(TILE - at, len(classes) - done)
             self._strip[0, at : at + n] = classes[done : done + n]
             self._strip[1, at : at + n] = confidence[done : done + n]
+            self._strip[len(_SINGLE) :, at : at + n] = shares[:, done : done + n]
             self._row += n
             done += n
             if self._row % TILE == 0 or self._row == self.block.height:
@@ -176,7 +202,7 @@ class PartWriter:
             raise ParameterError(
                 f"only {self._row} of {self.block.height} rows were written to {self._aside.path.name}"
             )
-        crcs = (tuple(self._crcs[0]), tuple(self._crcs[1]))
+        crcs = tuple(tuple(band) for band in self._crcs)
 
         def verify(tmp: Path) -> None:
             check_part(Part(path=tmp, block=self.block, crcs=crcs, size=0, sha256=""))
@@ -218,21 +244,32 @@ def iter_strips(part: Part, kind: Kind) -> Iterator[tuple[int, NDArray[np.uint8]
     """Rows of tiles of a part from top to bottom, each compared with its checksums.
 
     Yields:
-        Row of the block at which the strip begins, and its pixels, (row, col).
+        Row of the block at which the strip begins, and its pixels: (row, col), for probabilities (class, row, col).
 
     Raises:
+        ParameterError: If probabilities are asked for of a part that has none.
         OutputError: If the file is damaged or another one.
     """
+    bands = part.bands_of(kind)
+    if not bands:
+        raise ParameterError(f"the part {printable(part.path)} has no probabilities: compute it with them")
+    for row, pixels in _iter_bands(part, bands):
+        yield row, pixels[0] if kind in _SINGLE else pixels
+
+
+def _iter_bands(part: Part, bands: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Rows of tiles (band, row, col) of some bands of a part, each compared with its checksums."""
     block = part.block
     with _open(part) as dataset:
         for strip, row in enumerate(range(0, block.height, TILE)):
             window = Window(0, row, block.width, min(TILE, block.height - row))
             try:
-                pixels = dataset.read(BANDS[kind], window=window)
+                pixels = dataset.read(list(bands), window=window)
             except rasterio.errors.RasterioError as error:
                 raise _damaged(part) from error
-            if tile_checksums(pixels) != part.crcs_of(kind, strip):
-                raise _damaged(part)
+            for band, found in zip(bands, pixels, strict=True):
+                if tile_checksums(found) != part.crcs_of(band, strip):
+                    raise _damaged(part)
             yield row, pixels
 
 
@@ -255,12 +292,12 @@ def check_part(part: Part, *, quick: bool = False) -> None:
             raise _damaged(part)
         return
 
-    def read_all(kind: Kind) -> None:
-        for _ in iter_strips(part, kind):
+    def read_all(band: int) -> None:
+        for _ in _iter_bands(part, [band]):
             pass
 
     with ThreadPoolExecutor(2) as pool:  # decoding and checksums leave the interpreter free
-        list(pool.map(read_all, BANDS))
+        list(pool.map(read_all, range(1, len(part.crcs) + 1)))
 
 
 def _open(part: Part) -> Any:
@@ -268,7 +305,7 @@ def _open(part: Part) -> Any:
         dataset = rasterio.open(part.path, driver="GTiff")
     except rasterio.errors.RasterioError as error:
         raise _damaged(part) from error
-    if (dataset.count, dataset.height, dataset.width) != (2, part.block.height, part.block.width):
+    if (dataset.count, dataset.height, dataset.width) != (len(part.crcs), part.block.height, part.block.width):
         dataset.close()
         raise _damaged(part)
     return dataset

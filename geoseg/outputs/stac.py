@@ -13,7 +13,7 @@ from typing import Any, Final
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import OutputError, ParameterError
-from geoseg.legend import Legend
+from geoseg.legend import NODATA, PROBABILITY_STEPS, Legend
 from geoseg.outputs.aside import Published
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.records import write_json
@@ -34,6 +34,7 @@ _TITLES: Final = {
     "confidence": "Confidence (percent)",
     "polygons": "Land-cover polygons",
     "areas": "Area of each class",
+    "probabilities": "Probability of each class",
 }
 _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -41,6 +42,7 @@ _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 )
+_RASTER: Final = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PYSTAC = threading.Lock()
 _SHA256_MULTIHASH = "1220"  # code of sha2-256, then 32 bytes
@@ -79,8 +81,8 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
     Args:
         path: Final name, ``<scene>.json``.
         assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
-            together. A key is ``classes``, ``confidence``, ``polygons`` or ``areas``; what follows an underscore tells
-            several of a kind apart (``polygons_shp``).
+            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas`` or ``probabilities``; what follows
+            an underscore tells several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:
@@ -110,7 +112,7 @@ def _item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> dict[s
         start_datetime=None if acquired else min(_EARLIEST, processed),
         end_datetime=None if acquired else processed,
         properties=_properties(info, processed),
-        stac_extensions=list(_EXTENSIONS),
+        stac_extensions=[*_EXTENSIONS, *([_RASTER] if "probabilities" in assets else [])],
     )
     for key, file in assets.items():
         item.add_asset(key, _asset(key.partition("_")[0], file, info.legend))
@@ -159,8 +161,12 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
         raise ParameterError(f"there is no asset of kind {kind!r}: use {', '.join(_TITLES)}")
     extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
     if kind in {"classes", "confidence"}:
-        nodata = legend.nodata if kind == "classes" else 255
+        nodata = legend.nodata if kind == "classes" else NODATA
         extra["bands"] = [{"name": kind, "data_type": "uint8", "nodata": nodata}]
+    if kind == "probabilities":
+        # all bands alike: what they have in common is said once, as STAC 1.1 has it
+        extra |= {"data_type": "uint8", "nodata": NODATA, "raster:scale": 1 / PROBABILITY_STEPS, "raster:offset": 0}
+        extra["bands"] = [{"name": c.name} for c in legend]
     if kind in {"classes", "polygons"}:
         extra["classification:classes"] = [
             {

@@ -14,7 +14,7 @@ from geoseg.inference.lattice import Block
 from geoseg.legend import Legend, LegendClass
 from geoseg.outputs.parts import Part, PartWriter
 
-Rasters = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Rasters = tuple[NDArray[np.uint8], ...]
 WriteParts = Callable[[Path, Rasters, Sequence[Block]], list[Part]]
 
 
@@ -45,6 +45,16 @@ def rasters() -> Rasters:
 
 
 @pytest.fixture(scope="session")
+def probabilities(rasters: Rasters) -> NDArray[np.uint8]:
+    """For each class of the legend (class, row, col) some of 254 steps, nodata where the class map has it."""
+    rng = np.random.default_rng(8)
+    first, second = np.sort(rng.integers(0, 255, (2, *rasters[0].shape), dtype=np.uint8), axis=0)
+    shares = np.stack([first, second - first, 254 - second])
+    shares[:, rasters[0] == 255] = 255
+    return shares
+
+
+@pytest.fixture(scope="session")
 def geobox(rasters: Rasters) -> GeoBox:
     return GeoBox(rasters[0].shape, Affine(10, 0, 399960, 0, -10, 5000040), "EPSG:32633")
 
@@ -55,8 +65,10 @@ def write_parts() -> WriteParts:
         parts = []
         for i, b in enumerate(blocks):
             window = np.s_[b.row_off : b.row_end, b.col_off : b.col_end]
-            with PartWriter(folder / f"part{i}.tif", block=b) as writer:
-                writer.write_rows(rasters[0][window], rasters[1][window])
+            shares = rasters[2][:, *window] if len(rasters) > 2 else None
+            n_probabilities = 0 if shares is None else len(shares)
+            with PartWriter(folder / f"part{i}.tif", block=b, n_probabilities=n_probabilities) as writer:
+                writer.write_rows(rasters[0][window], rasters[1][window], shares)
                 parts.append(writer.finish())
         return parts
 

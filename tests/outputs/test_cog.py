@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.errors import OutputError, ParameterError
 from geoseg.inference.lattice import Block
-from geoseg.legend import Legend
+from geoseg.legend import Legend, LegendClass
 from geoseg.outputs import cog
-from geoseg.outputs.cog import write_class_cog, write_confidence_cog
+from geoseg.outputs.cog import write_class_cog, write_confidence_cog, write_probability_cog
 from geoseg.outputs.cog_check import Expected, check_cog, kept_crs
 
 _UTM = Affine(10, 0, 399960, 0, -10, 5000040)
@@ -105,6 +106,63 @@ def test_averaged_confidence_does_not_see_nodata(tmp_path: Path, geobox: GeoBox,
     assert (found[:, 300:] == 255).all()
 
 
+def test_the_probability_cog_has_a_band_for_each_class(
+    tmp_path: Path, rasters: Any, probabilities: Any, geobox: GeoBox, legend: Legend, whole: Any, write_parts: Any
+) -> None:
+    parts = write_parts(tmp_path, (*rasters, probabilities), [whole(rasters)])
+    published = write_probability_cog(
+        tmp_path / "s_probabilities.tif", parts, geobox=geobox, legend=legend, metadata={"a": "b"}
+    )
+    assert cog_validate(published.path, strict=True, quiet=True)[:2] == (True, [])
+    with rasterio.open(published.path) as dataset:
+        np.testing.assert_array_equal(dataset.read(), probabilities)
+        assert dataset.descriptions == legend.names
+        assert (dataset.scales, dataset.offsets, dataset.nodatavals) == ((1 / 254,) * 3, (0.0,) * 3, (255.0,) * 3)
+        assert (dataset.crs.to_epsg(), dataset.transform) == (32633, geobox.affine)
+        assert {kind.name for kind in dataset.colorinterp} <= {"gray", "undefined"}
+        assert dataset.tags()["a"] == "b"
+    with rasterio.open(published.path, overview_level=0) as overview:
+        found = overview.read().astype(int)
+    # each band the rounded average of its own valid pixels
+    blocks = np.ma.masked_equal(probabilities, 255).reshape(3, 350, 2, 550, 2).astype(float)
+    mean = blocks.mean(axis=(2, 4))
+    np.testing.assert_array_equal(found == 255, np.ma.getmaskarray(mean))
+    assert np.abs(found - mean).max() <= 0.5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["part0.tif", "s_probabilities.tif"]
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 4, 5, 30])
+def test_no_number_of_classes_makes_colours_or_a_mask_of_probabilities(
+    tmp_path: Path, n_classes: int, write_parts: Any, whole: Any
+) -> None:
+    pixels = np.full((40, 600), 1, np.uint8)
+    shares = np.zeros((n_classes, 40, 600), np.uint8)
+    shares[n_classes // 2] = 254
+    parts = write_parts(tmp_path, (pixels, pixels, shares), [whole((pixels,))])
+    odd = ("  led by blanks, followed by them  ", '<&>"', "]]>", "水", "=1+1", "x" * 300)
+    names = (*odd, *(f"class {i}" for i in range(24)))[:n_classes]
+    classes = tuple(LegendClass(value=i, name=name, color="#000000") for i, name in enumerate(names))
+    published = write_probability_cog(
+        tmp_path / "s.tif",
+        parts,
+        geobox=GeoBox(pixels.shape, _UTM, "EPSG:32633"),
+        legend=Legend(classes=classes),
+        metadata={},
+    )
+    with rasterio.open(published.path) as dataset:
+        np.testing.assert_array_equal(dataset.read(), shares)
+        assert dataset.descriptions == tuple(name.strip() for name in names)
+        assert all(flags == [MaskFlags.nodata] for flags in dataset.mask_flag_enums)
+
+
+def test_probabilities_of_another_legend_or_of_none_are_refused(
+    tmp_path: Path, parts: Any, geobox: GeoBox, legend: Legend
+) -> None:
+    with pytest.raises(ParameterError, match="holds the probabilities of 0 classes, the legend has 3"):
+        write_probability_cog(tmp_path / "s.tif", parts, geobox=geobox, legend=legend, metadata={})
+    assert not (tmp_path / "s.tif").exists()
+
+
 @pytest.mark.parametrize("name", _GRIDS)
 def test_the_grid_is_kept_exactly(tmp_path: Path, name: str, legend: Legend, write_parts: Any, whole: Any) -> None:
     crs, transform = _GRIDS[name]
@@ -129,6 +187,7 @@ def test_the_cut_into_parts_does_not_show(
     geobox: GeoBox,
     legend: Legend,
     write_parts: Any,
+    probabilities: Any,
     digests: Any,
 ) -> None:
     r, c = [0, *sorted(rows), 700], [0, *sorted(cols), 1100]
@@ -138,22 +197,29 @@ def test_the_cut_into_parts_does_not_show(
         for c0, c1 in itertools.pairwise(c)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        parts = write_parts(Path(folder), rasters, data.draw(st.permutations(blocks)))
+        parts = write_parts(Path(folder), (*rasters, probabilities), data.draw(st.permutations(blocks)))
         assert _digests(Path(folder), parts, geobox, legend) == digests
 
 
 @pytest.fixture(scope="module")
 def digests(
-    tmp_path_factory: pytest.TempPathFactory, rasters: Any, geobox: GeoBox, legend: Legend, whole: Any, write_parts: Any
+    tmp_path_factory: pytest.TempPathFactory,
+    rasters: Any,
+    probabilities: Any,
+    geobox: GeoBox,
+    legend: Legend,
+    whole: Any,
+    write_parts: Any,
 ) -> Any:
     folder = tmp_path_factory.mktemp("whole")
-    return _digests(folder, write_parts(folder, rasters, [whole(rasters)]), geobox, legend)
+    return _digests(folder, write_parts(folder, (*rasters, probabilities), [whole(rasters)]), geobox, legend)
 
 
-def _digests(folder: Path, parts: Any, geobox: GeoBox, legend: Legend) -> tuple[str, str]:
+def _digests(folder: Path, parts: Any, geobox: GeoBox, legend: Legend) -> tuple[str, str, str]:
     return (
         write_class_cog(folder / "a.tif", parts, geobox=geobox, legend=legend, metadata={"x": "y"}).sha256,
         write_confidence_cog(folder / "b.tif", parts, geobox=geobox, metadata={"x": "y"}).sha256,
+        write_probability_cog(folder / "c.tif", parts, geobox=geobox, legend=legend, metadata={"x": "y"}).sha256,
     )
 
 
@@ -191,15 +257,16 @@ def test_a_damaged_part_is_named_and_nothing_is_written(
     assert [p.name for p in tmp_path.iterdir()] == ["part0.tif"]
 
 
-@pytest.mark.parametrize("kind", ["classes", "confidence"])
+@pytest.mark.parametrize("kind", ["classes", "confidence", "probabilities"])
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_zeroed_tile_is_seen_at_every_level(
     tmp_path: Path, level: int, kind: Any, write_parts: Any, whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.random.default_rng(0).integers(1, 90, (1100, 1501), dtype=np.uint8)
     geobox = GeoBox(pixels.shape, _UTM, "EPSG:32633")
-    parts = write_parts(tmp_path, (pixels, pixels), [whole((pixels,))])
-    expected = Expected(geobox=geobox, nodata=255, description="land cover")
+    parts = write_parts(tmp_path, (pixels, pixels, np.stack([pixels] * 3)), [whole((pixels,))])
+    names = ("land cover",) if kind != "probabilities" else ("forest", "water", "bare")
+    expected = Expected(geobox=geobox, nodata=255, descriptions=names)
     cog._write_plain(tmp_path / "plain.tif", parts, kind, expected)
     how = cog._PROFILES[kind]["overview_resampling"]
     rasterio.shutil.copy(
@@ -211,7 +278,10 @@ def test_a_zeroed_tile_is_seen_at_every_level(
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1, **where))
     with (tmp_path / "s.tif").open("r+b") as file:
         file.seek(offset)
-        file.write(bytes(512 * 512))
+        # bands of a tile alternate pixel by pixel: the last one is lost
+        lost = np.fromfile(tmp_path / "s.tif", np.uint8, 512 * 512 * len(names), offset=offset)
+        lost[len(names) - 1 :: len(names)] = 0
+        file.write(lost.tobytes())
     with pytest.raises(OutputError, match="rows 0 to 512" if level == 0 else f"overview {level} does not show"):
         check_cog(tmp_path / "s.tif", parts, kind, expected)
 
@@ -220,8 +290,9 @@ def test_a_zeroed_tile_is_seen_at_every_level(
     ("change", "match"),
     [
         ({"nodata": 0}, "nodata value did not read back"),
-        ({"description": "x"}, "band description did not read back"),
+        ({"descriptions": ("x",)}, "band description did not read back"),
         ({"tags": {"a": "c"}}, "tags did not read back"),
+        ({"scale": 0.5}, "scale did not read back"),
         ({"colormap": {3: (1, 2, 3, 255)}}, "palette did not read back"),
         ({"geobox": GeoBox((700, 1100), _UTM, "EPSG:32634")}, "CRS did not read back"),
         ({"geobox": GeoBox((700, 1100), _UTM @ Affine.translation(1, 0), "EPSG:32633")}, "transform did not read back"),
@@ -232,7 +303,7 @@ def test_a_header_that_says_something_else_is_seen(
     tmp_path: Path, parts: Any, geobox: GeoBox, legend: Legend, change: Any, match: str
 ) -> None:
     published = write_class_cog(tmp_path / "s.tif", parts, geobox=geobox, legend=legend, metadata={"a": "b"})
-    meant = Expected(geobox=geobox, nodata=255, description="land cover", tags={"a": "b"})
+    meant = Expected(geobox=geobox, nodata=255, descriptions=("land cover",), tags={"a": "b"})
     check_cog(published.path, parts, "classes", meant)
     with pytest.raises(OutputError, match=match):
         check_cog(published.path, parts, "classes", dataclasses.replace(meant, **change))

@@ -1,5 +1,6 @@
 """Parts: any block, any portions of rows, damage is seen."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,43 @@ def test_a_part_holds_both_rasters(part: Part, rasters: Any) -> None:
     assert [len(c) for c in part.crcs] == [2 * 3, 2 * 3]
 
 
+def test_a_part_holds_probabilities_when_it_is_to(
+    tmp_path: Path, rasters: Any, probabilities: Any, whole: Any, write_parts: Any
+) -> None:
+    part: Part = write_parts(tmp_path, (*rasters, probabilities), [whole(rasters)])[0]
+    with rasterio.open(part.path) as dataset:
+        np.testing.assert_array_equal(dataset.read(), np.concatenate([np.stack(rasters), probabilities]))
+        assert not {kind.name for kind in dataset.colorinterp} & {"red", "alpha"}
+    assert [len(c) for c in part.crcs] == [2 * 3] * 5
+    assert (part.n_probabilities, part.bands_of("classes"), part.bands_of("probabilities")) == (3, (1,), (3, 4, 5))
+    assert pickle.loads(pickle.dumps(part)) == part
+    assert Part.from_dict(json.loads(json.dumps(part.to_dict()))) == part
+    strips = dict(iter_strips(part, "probabilities"))
+    assert {row: s.shape for row, s in strips.items()} == {0: (3, 512, 1100), 512: (3, 188, 1100)}
+    np.testing.assert_array_equal(np.concatenate(list(strips.values()), axis=1), probabilities)
+
+
+def test_a_part_without_probabilities_has_none_to_give(part: Part) -> None:
+    assert (part.n_probabilities, part.bands_of("probabilities")) == (0, ())
+    with pytest.raises(ParameterError, match="has no probabilities: compute it with them"):
+        next(iter_strips(part, "probabilities"))
+
+
+@pytest.mark.parametrize("band", range(5))
+def test_damage_to_any_band_is_seen(
+    tmp_path: Path, rasters: Any, probabilities: Any, whole: Any, write_parts: Any, band: int
+) -> None:
+    everything = (*rasters, probabilities)
+    part = write_parts(tmp_path, everything, [whole(rasters)])[0]
+    (tmp_path / "other").mkdir()
+    changed = [raster.copy() for raster in everything]
+    (changed[band] if band < 2 else changed[2][band - 2])[600, 1000] ^= 1
+    other = write_parts(tmp_path / "other", changed, [whole(rasters)])[0]
+    other.path.replace(part.path)
+    with pytest.raises(OutputError, match="does not hold what was written to it"):
+        check_part(part)
+
+
 def test_a_part_travels_to_workers_and_into_the_journal(part: Part) -> None:
     assert pickle.loads(pickle.dumps(part)) == part
     assert Part.from_dict(part.to_dict()) == part
@@ -38,19 +76,24 @@ def test_a_part_travels_to_workers_and_into_the_journal(part: Part) -> None:
 @given(data=st.data(), height=st.integers(1, 1100), width=st.integers(1, 600))
 def test_rows_may_come_in_any_portions(data: st.DataObject, height: int, width: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(height * width)
-    classes, confidence = rng.integers(0, 256, (2, height, width), dtype=np.uint8)
+    n = data.draw(st.integers(0, 4))
+    classes, confidence, *shares = rng.integers(0, 256, (2 + n, height, width), dtype=np.uint8)
+    probabilities = np.reshape(shares, (n, height, width)).astype(np.uint8)
     block = Block(
         row_off=data.draw(st.integers(0, 5000)), col_off=data.draw(st.integers(0, 5000)), height=height, width=width
     )
     cuts = sorted(data.draw(st.lists(st.integers(0, height), max_size=6)))
-    with PartWriter(tmp_path / "p.tif", block=block) as writer:
+    with PartWriter(tmp_path / "p.tif", block=block, n_probabilities=n) as writer:
         for first, end in zip([0, *cuts], [*cuts, height], strict=True):
-            writer.write_rows(classes[first:end], confidence[first:end])
+            writer.write_rows(classes[first:end], confidence[first:end], probabilities[:, first:end] if n else None)
         part = writer.finish()
     check_part(part)
     check_part(part, quick=True)
     for kind, pixels in (("classes", classes), ("confidence", confidence)):
         np.testing.assert_array_equal(np.vstack([s for _, s in iter_strips(part, kind)]), pixels)  # type: ignore[arg-type]
+    if n:
+        found = np.concatenate([s for _, s in iter_strips(part, "probabilities")], axis=1)
+        np.testing.assert_array_equal(found, probabilities)
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -98,6 +141,20 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, rows: Any, match: str)
     block = Block(row_off=0, col_off=0, height=6, width=10)
     with PartWriter(tmp_path / "p.tif", block=block) as writer, pytest.raises(ParameterError, match=match):
         writer.write_rows(rows, rows)
+
+
+@pytest.mark.parametrize(
+    ("n_probabilities", "given"),
+    [(0, np.zeros((1, 2, 10), np.uint8)), (2, None), (2, np.zeros((3, 2, 10), np.uint8)), (2, np.zeros((2, 2, 10)))],
+)
+def test_probabilities_that_do_not_fit_are_refused(tmp_path: Path, n_probabilities: int, given: Any) -> None:
+    block = Block(row_off=0, col_off=0, height=6, width=10)
+    rows = np.zeros((2, 10), np.uint8)
+    with (
+        PartWriter(tmp_path / "p.tif", block=block, n_probabilities=n_probabilities) as writer,
+        pytest.raises(ParameterError, match=rf"do not fit this part: give uint8 of shape \({n_probabilities}, 2, 10\)"),
+    ):
+        writer.write_rows(rows, rows, given)
 
 
 def test_a_part_is_checked_against_what_was_given_not_what_was_stored(

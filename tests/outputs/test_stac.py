@@ -75,6 +75,25 @@ def test_an_item_describes_the_files(tmp_path: Path, files: Any, geobox: GeoBox,
     assert item["assets"]["areas"]["type"] == "text/csv"
 
 
+def test_probabilities_have_a_band_per_class_and_a_scale(
+    tmp_path: Path, files: Any, geobox: GeoBox, legend: Legend
+) -> None:
+    info = ItemInfo(id="s", geobox=geobox, legend=legend, processed=_DONE)
+    write_item(tmp_path / "plain.json", files, info)
+    plain = json.loads((tmp_path / "plain.json").read_text("utf-8"))
+    assert not [name for name in plain["stac_extensions"] if "raster" in name]
+    write_item(
+        tmp_path / "s.json", {**files, "probabilities": write_text(tmp_path / "s_probabilities.tif", "probable")}, info
+    )
+    item = json.loads((tmp_path / "s.json").read_text("utf-8"))
+    validate(item)
+    assert item["stac_extensions"][-1] == "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+    asset = item["assets"]["probabilities"]
+    assert [band["name"] for band in asset["bands"]] == list(legend.names)
+    assert (asset["data_type"], asset["nodata"], asset["raster:scale"] * 254) == ("uint8", 255, 1)
+    assert (asset["type"], asset["file:size"]) == ("image/tiff; application=geotiff; profile=cloud-optimized", 8)
+
+
 def test_several_files_of_a_kind_are_told_apart(tmp_path: Path, files: Any, geobox: GeoBox, legend: Legend) -> None:
     info = ItemInfo(id="s", geobox=geobox, legend=legend, processed=_DONE)
     second = write_text(tmp_path / "s_polygons.parquet", "")
