@@ -1,9 +1,9 @@
-"""Areas on the WGS84 ellipsoid, by planes that keep area exactly."""
+"""The WGS84 ellipsoid: areas, by planes that keep area exactly, and places in space."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEMI_MAJOR_M", "authalic_difference", "polar_plane", "zone_areas_m2"]
+__all__ = ["SEMI_MAJOR_M", "authalic_difference", "geocentric", "polar_plane", "zone_areas_m2"]
 
 SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563
@@ -53,3 +53,17 @@ def polar_plane(
     colatitude_side = np.where(north, lat, -lat)
     rho = SEMI_MAJOR_M * np.sqrt(authalic_difference(colatitude_side, np.full_like(lat, np.pi / 2)))
     return rho * np.sin(lon), rho * np.cos(lon)
+
+
+def geocentric(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 3) coordinates in metres, from the centre of the Earth, of points on the ellipsoid.
+
+    Neither the antimeridian nor a pole is special. A latitude beyond a pole is a point on the other side of it.
+
+    Args:
+        lon: Radians.
+        lat: Radians.
+    """
+    normal = SEMI_MAJOR_M / np.sqrt(1 - _E2 * np.sin(lat) ** 2)
+    x, y = normal * np.cos(lat) * np.cos(lon), normal * np.cos(lat) * np.sin(lon)
+    return np.stack([x, y, normal * (1 - _E2) * np.sin(lat)], axis=-1)

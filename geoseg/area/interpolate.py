@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["TAPS", "Stencil", "fill_units", "row_units", "stencil"]
+__all__ = ["TAPS", "Stencil", "fill_units", "filled", "row_units", "stencil"]
 
 TAPS = 4
 """Nodes that make up a pixel along each axis."""
@@ -32,6 +32,21 @@ def stencil(length: int, n_nodes: int, pixels: NDArray[np.int64]) -> Stencil:
     for i in range(taps):
         weights[:, i] = np.prod([(t - j) / (i - j) for j in range(taps) if j != i], axis=0)
     return Stencil(first=first, weights=weights)
+
+
+def filled(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nodes; those off the map (NaN) have the value of the nearest one on it, in their row where there is one.
+
+    In the row, because on cylindrical and pseudocylindrical maps of the world, which are the ones seen with their
+    edges, area depends on the latitude alone and latitude on the row alone: the pixels up to the edge come out true.
+    """
+    missing = ~np.isfinite(nodes)
+    if not missing.any():
+        return nodes
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(missing, sampling=(1e6, 1), return_distances=False, return_indices=True)
+    return np.asarray(nodes[tuple(nearest)])
 
 
 @njit(nogil=True, cache=True)

@@ -13,7 +13,7 @@ from geoseg.area.ellipsoid import polar_plane
 if TYPE_CHECKING:
     from pyproj import CRS, Transformer
 
-__all__ = ["Outlines", "areas_m2"]
+__all__ = ["Outlines", "areas_m2", "lonlat", "pixel_side_m"]
 
 # Outlines around a node have at least this side: coordinates are good to about 2e-9 m, pixels may be centimetres small.
 _OUTLINE_M = 50.0
@@ -38,7 +38,7 @@ class Outlines:
     @classmethod
     def of(cls, transform: Affine, crs: "CRS", to_lonlat: "Transformer") -> Self:
         """Outlines of one pixel, or of more where pixels are small."""
-        side_m = _pixel_side_m(transform, crs)
+        side_m = pixel_side_m(transform, crs)
         return cls(
             transform=transform,
             to_lonlat=to_lonlat,
@@ -47,7 +47,7 @@ class Outlines:
         )
 
 
-def _pixel_side_m(transform: Affine, crs: "CRS") -> float:
+def pixel_side_m(transform: Affine, crs: "CRS") -> float:
     """Length of the shorter pixel side, roughly: as if the map had no distortion."""
     side = min(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
     radius = 6378137.0 if crs.is_geographic else 1.0  # the unit is an angle, with its factor to radians
@@ -69,7 +69,8 @@ def areas_m2(outlines: Outlines, at_rows: NDArray[np.float64], at_cols: NDArray[
     for begin in range(0, len(at_rows), at_once):
         row = (at_rows[begin : begin + at_once, None] + 0.5)[:, :, None] + dr
         col = (at_cols[:, None] + 0.5)[None] + dc
-        lon, lat, reached = _lonlat(outlines, col, row)  # (rows, cols, 8)
+        lon, lat, reached = lonlat(outlines, col, row)  # (rows, cols, 8)
+        lat = np.clip(lat, -np.pi / 2, np.pi / 2)  # beyond a pole of a geographic grid there is no area
         north = np.broadcast_to(lat.mean(axis=-1, keepdims=True) >= 0, lat.shape)
         u, v = polar_plane(lon, lat, north=north)
         corners, all_points = _shoelace(u[..., ::2], v[..., ::2]), _shoelace(u, v)
@@ -78,13 +79,13 @@ def areas_m2(outlines: Outlines, at_rows: NDArray[np.float64], at_cols: NDArray[
     return out
 
 
-def _lonlat(
+def lonlat(
     outlines: Outlines, col: NDArray[np.float64], row: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Longitude and latitude in radians of points of the grid, and whether the point is on the map at all.
 
     PROJ gives infinity for some points beyond the edge of a map, and wraps others around the world: those are found by
-    going back.
+    going back. On a geographic grid latitudes may be beyond the poles.
     """
     transform = outlines.transform
     x = transform.a * col + transform.b * row + transform.c
@@ -96,7 +97,7 @@ def _lonlat(
     side = max(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
     # a comparison with infinity or NaN is False
     reached &= np.maximum(np.abs(x_back - x), np.abs(y_back - y)) < outlines.return_px * side
-    return np.radians(lon), np.radians(np.clip(lat, -90, 90)), reached
+    return np.radians(lon), np.radians(lat), reached
 
 
 def _shoelace(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

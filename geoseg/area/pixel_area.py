@@ -21,7 +21,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import zone_areas_m2
-from geoseg.area.interpolate import TAPS, Stencil, fill_units, stencil
+from geoseg.area.interpolate import TAPS, Stencil, fill_units, filled, stencil
 from geoseg.area.outlines import Outlines, areas_m2
 from geoseg.errors import GeosegWarning, ParameterError
 
@@ -146,7 +146,7 @@ def _refined_nodes(outlines: Outlines, shape: tuple[int, int]) -> tuple[NDArray[
         nodes = areas_m2(outlines, at_rows, at_cols)
         if not np.isfinite(nodes).any():
             raise ParameterError("no pixel of the grid is on Earth: check its CRS and transform")
-        nodes = _filled(nodes)
+        nodes = filled(nodes)
         error = _error_between(outlines, shape, nodes)
         if error <= _AIM or (n_rows, n_cols) == shape:
             return nodes, error
@@ -160,21 +160,6 @@ def _refined_nodes(outlines: Outlines, shape: tuple[int, int]) -> tuple[NDArray[
                 )
             return nodes, error
         spacing //= 2
-
-
-def _filled(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nodes; those off the map have the value of the nearest one on it, in their row where there is one.
-
-    In the row, because on cylindrical and pseudocylindrical maps of the world, which are the ones seen with their
-    edges, area depends on the latitude alone and latitude on the row alone: the pixels up to the edge come out true.
-    """
-    missing = ~np.isfinite(nodes)
-    if not missing.any():
-        return nodes
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = distance_transform_edt(missing, sampling=(1e6, 1), return_distances=False, return_indices=True)
-    return np.asarray(nodes[tuple(nearest)])
 
 
 def _error_between(outlines: Outlines, shape: tuple[int, int], nodes: NDArray[np.float64]) -> float:
