@@ -87,6 +87,24 @@ def test_no_border_comes_near_a_pixel_centre(classes: NDArray[np.uint8], iterati
 
 @unhurried
 @given(maps, iteration_counts)
+@pytest.mark.parametrize(
+    "transform",
+    [Affine(10, 0, 399_960, 0, -10, 5_000_040), Affine(0.0173, 0.0061, 4e6, 0.0049, -0.0187, 3e6)],
+    ids=["UTM", "rotated, centimetres"],
+)
+def test_the_coverage_is_valid_on_the_map_too(transform: Affine, classes: NDArray[np.uint8], iterations: int) -> None:
+    geometry, _, _, _ = smoothed(classes, iterations)
+    a = transform
+    on_map = shapely.transform(
+        geometry,
+        lambda xy: np.stack([a.a * xy[:, 0] + a.b * xy[:, 1] + a.c, a.d * xy[:, 0] + a.e * xy[:, 1] + a.f], axis=1),
+    )
+    assert shapely.is_valid(on_map).all()
+    assert shapely.coverage_is_valid(on_map)
+
+
+@unhurried
+@given(maps, iteration_counts)
 def test_neighbours_have_the_same_bits_along_their_border(classes: NDArray[np.uint8], iterations: int) -> None:
     classes = np.where(classes == 255, 4, classes).astype(np.uint8)  # no nodata: each border has two sides
     _, vertices, offsets, _ = smoothed(classes, iterations)
