@@ -111,7 +111,8 @@ def _refined_nodes(outlines: Outlines, step_px: float, shape: tuple[int, int]) -
         if finer[0] * finer[1] > _MOST_NODES:
             if sum(errors) > MAX_ERROR:
                 warnings.warn(
-                    f"lengths on this grid are good to {sum(errors):.1e} only: the projection changes abruptly in it; "
+                    f"lengths on this grid are good to {sum(errors):.1e} only where the projection changes abruptly, "
+                    "as at the edge of a map of the world: "
                     "cut the scene into parts, or use a projection made for its region",
                     GeosegWarning,
                     stacklevel=3,
