@@ -2,8 +2,9 @@
 
 The smallest region goes first (among equals, the one whose first pixel in row-major order comes first), into the
 neighbour it shares the longest border with, in pixel edges; ties go to the larger neighbour, then to the smaller class
-value, then to the earlier first pixel. The merged region has the class of that neighbour, and is one with every further
-neighbour of that class. Nodata neither gives nor takes: what has no neighbour but nodata and the edge of the map stays.
+value. The merged region has the class of that neighbour, and is one with every further neighbour of that class, so it
+does not matter which of several neighbours of one class it was. Nodata neither gives nor takes: what has no neighbour
+but nodata and the edge of the map stays.
 
 That is decided on the region graph of the whole scene, never within a block, so it does not depend on the cut. GDAL's
 sieve, which takes the largest neighbour instead of the longest border, gives the same where a region has one neighbour.
@@ -227,12 +228,10 @@ def _longest_border(g: _Merging, small: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _wins_tie(g: _Merging, a: int, b: int) -> bool:
-    """Whether ``a`` comes before ``b`` among neighbours with equal border."""
+    """Whether ``a`` comes before ``b`` among neighbours with equal border. Of one class, all become one anyway."""
     if g.size[a] != g.size[b]:
         return bool(g.size[a] > g.size[b])
-    if g.class_id[a] != g.class_id[b]:
-        return bool(g.class_id[a] < g.class_id[b])
-    return a < b
+    return bool(g.class_id[a] < g.class_id[b])
 
 
 @njit(nogil=True, cache=True)

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -20,9 +20,23 @@ from .test_regions import cuts, regions_of_cut
 Map = NDArray[np.uint8]
 
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=12)
-maps = st.integers(1, 4).flatmap(
-    lambda n: arrays(np.uint8, shapes, elements=st.sampled_from([255, 7, 2, 9, 0][: n + 1]))
+VALUES = np.array([255, 7, 2, 9, 0], dtype=np.uint8)
+
+
+@st.composite
+def patchy(draw: st.DrawFn) -> Map:
+    """Random pixels stretched along rows and columns, so that regions of many sizes and shapes lie side by side."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    height, width = draw(shapes)
+    classes = VALUES[rng.integers(draw(st.integers(0, 1)), draw(st.integers(2, 5)), (height, width))]
+    rows, cols = np.sort(rng.integers(0, height, height)), np.sort(rng.integers(0, width, width))
+    return classes[rows][:, cols] if draw(st.booleans()) else classes
+
+
+few_values = st.integers(1, 4).flatmap(
+    lambda n: arrays(np.uint8, shapes, elements=st.sampled_from(VALUES[: n + 1].tolist()))
 )
+maps = few_values | patchy()
 thresholds = st.integers(0, 40) | st.just(200)
 
 
@@ -74,6 +88,7 @@ def merged_by_blocks(
     return out
 
 
+@settings(max_examples=300)
 @given(maps, thresholds, st.sampled_from([255, 7]))
 def test_merging_follows_the_rule_word_by_word(classes: Map, at_least: int, nodata: int) -> None:
     merged = merge_small_components(classes, at_least=at_least, nodata=nodata)
@@ -198,6 +213,14 @@ def test_the_longest_border_wins_over_the_largest_neighbour() -> None:
 def test_neighbours_of_the_same_class_become_one_with_what_is_merged() -> None:
     # the 9 joins the two pieces of 2, which together are large enough to stay
     assert merged_row(7, 7, 7, 7, 2, 2, 9, 2, 2, 7, 7, 7, 7, at_least=4) == [7, 7, 7, 7, 2, 2, 2, 2, 2, 7, 7, 7, 7]
+
+
+def test_what_was_merged_still_knows_all_its_neighbours() -> None:
+    # 4 goes into 5; 1 and 2, then 1 and 3, make 8 px, which border on that
+    pieces = [[1, 2], [1, 1], *[[3, 3]] * 2, *[[4, 4]] * 3, *[[5, 5]] * 5]
+    for at_least, expected in {5: [3, 4, 5], 8: [3, 5], 9: [5]}.items():
+        merged = merge_small_components(np.array(pieces, dtype=np.uint8), at_least=at_least)
+        assert np.unique(merged).tolist() == expected
 
 
 def test_what_has_only_nodata_around_it_stays() -> None:
