@@ -180,6 +180,9 @@ def estimate_areas(
     np.add.at(counts, (mapped[inside], reference[inside]), 1)
     cells = np.zeros((len(classes), len(classes)))
     np.add.at(cells, (mapped[inside], reference[inside]), (weighing.expansion * area)[inside])
+    stands_for = weighing.expansion * area / cells.sum()
+    most = np.array([stands_for[mapped != i].max(initial=0.0) for i in k])
+    coarseness = np.divide(most, share.value, out=np.zeros(len(k)), where=share.value > 0)
     return AreaEstimates(
         classes=tuple(classes),
         counts=counts,
@@ -192,7 +195,9 @@ def estimate_areas(
         total_area=covered_area,
         points_by_stratum=n_by_stratum,
         level=level,
-        notes=notes_on(strata, classes, n_by_stratum, counts, holds, (share.low < 0) & (share.value > 0), covered),
+        notes=notes_on(
+            strata, classes, n_by_stratum, counts, holds, (share.low < 0) & (share.value > 0), coarseness, covered
+        ),
     )
 
 

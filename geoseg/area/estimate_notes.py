@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from geoseg.area.sample import Strata, listed
 
-__all__ = ["FEW", "notes_on"]
+__all__ = ["FEW", "FEW_OMISSIONS", "notes_on"]
 
 FEW: Final = 20
 """Reference points below which a stratum's variance is itself too uncertain (practice asks for 20 to 30)."""
+
+FEW_OMISSIONS: Final = 5
+"""Points of a class that was mapped as another, below which its interval is short: none found counts as none there."""
 
 
 def notes_on(
@@ -21,6 +24,7 @@ def notes_on(
     counts: NDArray[np.int64],
     holds: NDArray[np.bool_],
     below: NDArray[np.bool_],
+    coarseness: NDArray[np.float64],
     covered: float,
 ) -> tuple[str, ...]:
     """What a reader of the numbers has to know, one sentence each.
@@ -32,6 +36,8 @@ def notes_on(
         counts: (k, k) points, rows by map class.
         holds: (h, k) whether a stratum holds a map class.
         below: (k,) whether the interval of a class' area reaches below 0.
+        coarseness: (k,) what one more omission, at a point that stands for most, would add to the area of a class,
+            relative to it.
         covered: Share of the map that lies in strata with points.
     """
     notes = []
@@ -64,6 +70,14 @@ def notes_on(
         notes.append(
             f"no error among the points mapped as {listed(classes, faultless)}: that counts as no variance, "
             "which is not certainty"
+        )
+    omissions = counts.sum(axis=0) - np.diag(counts)
+    unsure = in_reference & (omissions < FEW_OMISSIONS) & (coarseness > 0.1)
+    if unsure.any():
+        notes.append(
+            f"fewer than {FEW_OMISSIONS} points show omissions of {listed(classes, unsure)}, and one more could add "
+            "over 10 % to the area: their intervals are likely too short; more points in the large strata, or a "
+            "stratum of their surroundings, would tell"
         )
     if below.any():
         notes.append(

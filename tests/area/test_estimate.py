@@ -416,6 +416,15 @@ def test_few_points_are_said() -> None:
     assert "fewer than 20 reference points in c0 (17): standard errors are themselves uncertain" in found.notes
 
 
+def test_omissions_that_few_points_show_are_said() -> None:
+    """A point of the last stratum stands for 0.645 / 325 of the land: 15 % of the second class, 8 % of the first."""
+    counts = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]])
+    found = of_counts(counts, [0.02, 0.015, 0.32, 0.645])
+    said = [note for note in found.notes if "show omissions of" in note]
+    assert len(said) == 1
+    assert "show omissions of c1, and one more could add over 10 %" in said[0]
+
+
 def test_post_stratification_has_cochrans_variance() -> None:
     counts, sizes = np.array([[40, 10], [5, 45]]), np.array([300.0, 700.0])
     found = of_counts(counts, sizes.tolist(), sampling="post-stratified")
