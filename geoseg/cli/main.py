@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "run": "Segment rasters: class map, confidence, polygons and areas for each.",
+    "areas": "Areas of a class map, with their uncertainty from a reference sample; or draw that sample.",
     "info": "Show what geoseg sees in a raster, and which models fit it.",
     "models": "List the shipped models, or show one.",
     "doctor": "Show versions, drivers, devices, and what is wrong with them.",
