@@ -1,0 +1,181 @@
+"""The door through which files of zones are opened.
+
+Files come from strangers: only regular local files of a few formats are opened, and only where their first bytes are
+those of the format, because GDAL goes by content and would read under a ``.geojson`` name a description that leads to
+other files or the network.
+"""
+
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.area.zones import Zones, zones_of
+from geoseg.errors import InputError, ParameterError, printable
+from geoseg.scene.guard import is_remote
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["FORMATS", "read_zones"]
+
+FORMATS = {
+    ".gpkg": (b"SQLite format 3\0",),
+    ".shp": (b"\0\0\x27\x0a",),
+    ".fgb": (b"fgb",),
+    ".geojson": (b"{",),
+    ".json": (b"{",),
+    ".parquet": (b"PAR1",),
+    ".geoparquet": (b"PAR1",),
+}
+"""Suffix to what a file of zones starts with."""
+
+_SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+_STYLES = "layer_styles"
+_VSI = "/vsi"
+
+
+def read_zones(source: str, *, id_column: str) -> Zones:
+    """The zones in a vector file.
+
+    Args:
+        source: A local GeoPackage, shapefile, FlatGeobuf, GeoJSON or GeoParquet; ``file.gpkg:layer`` names a layer
+            where a file has several. A file whose name has the colon in it goes first.
+        id_column: Column of the zones' names or numbers; for a GeoPackage its row number, ``fid``, will do.
+
+    Returns:
+        The zones as `zones_of` makes them, in the CRS of the file.
+
+    Raises:
+        InputError: If it is not such a file, cannot be read, has several layers and none is named, or its zones cannot
+            be used: no CRS, no polygons, a name missing.
+        ParameterError: If the file has no such layer or column.
+    """
+    path, layer = _split(source)
+    name = printable(path)
+    suffix = path.suffix.lower()
+    _check_file(path, source)
+    is_parquet = suffix in (".parquet", ".geoparquet")
+    if is_parquet and layer is not None:
+        raise ParameterError(f"{name}: a Parquet file has no layers; leave out ':{printable(layer)}'")
+    try:
+        frame = _read_parquet(path, id_column) if is_parquet else _read_layer(path, layer, id_column)
+    except (ParameterError, InputError):
+        raise
+    except (ValueError, OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors, pyarrow's are the others
+        reason = " ".join(printable(error).split())
+        raise InputError(
+            f"{name}: cannot be read: {reason}; check with ogrinfo that the file is whole and is what its name says"
+        ) from error
+    return zones_of(frame, id_column, name=name)
+
+
+def _split(source: str) -> tuple[Path, str | None]:
+    """Path and layer. A file that exists under the whole name has no layer in it."""
+    if is_remote(source) or source.startswith(_VSI):
+        raise InputError(f"{printable(source)}: zones are read from local files only; download the file first")
+    before, colon, layer = source.rpartition(":")
+    try:
+        whole = Path(source).exists()
+    except (ValueError, OSError):  # a zero byte, or longer than a name can be
+        whole = False
+    if colon and layer and not whole and Path(before).suffix.lower() in FORMATS:
+        return Path(before), layer
+    return Path(source), None
+
+
+def _check_file(path: Path, source: str) -> None:
+    name, suffix = printable(source), path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{name}: {printable(suffix) or 'no suffix'!r} is not a format geoseg reads zones from "
+            f"({', '.join(FORMATS)}); convert it with ogr2ogr zones.gpkg"
+        )
+    parts = [path.with_suffix(s) for s in _SHAPEFILE_PARTS] if suffix == ".shp" else []
+    for part in (path, *(p for p in parts if p.exists())):
+        try:
+            info = part.stat()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"{name}: cannot be read: {printable(reason).lower()}; check the path") from error
+        if not stat.S_ISREG(info.st_mode):  # a named pipe would hang the opening for ever
+            raise InputError(f"{printable(part)}: not a regular file but a folder, pipe or device; name a vector file")
+    with path.open("rb") as stream:
+        start = stream.read(256)
+    if suffix in (".geojson", ".json"):
+        start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start.startswith(FORMATS[suffix]):
+        raise InputError(
+            f"{name}: does not start as a {suffix} file does, so it is another format, damaged or empty; "
+            "export it again, for example with ogr2ogr zones.gpkg"
+        )
+
+
+def _read_parquet(path: Path, id_column: str) -> "gpd.GeoDataFrame":
+    import geopandas as gpd
+    import pyarrow.parquet as pq
+
+    # a table of many columns is read by two of them
+    schema = pq.read_schema(path)
+    geometry = _primary_column(schema.metadata or {})
+    wanted = [c for c in dict.fromkeys((id_column, geometry)) if c in schema.names]
+    if id_column not in schema.names:
+        _refuse_column(path, id_column, [c for c in schema.names if c != geometry])
+    frame: gpd.GeoDataFrame = gpd.read_parquet(path, columns=wanted)
+    return frame
+
+
+def _primary_column(metadata: dict[bytes, bytes]) -> str:
+    import json
+
+    geo = json.loads(metadata.get(b"geo", b"{}"))
+    return str(geo.get("primary_column", "geometry")) if isinstance(geo, dict) else "geometry"
+
+
+def _read_layer(path: Path, layer: str | None, id_column: str) -> "gpd.GeoDataFrame":
+    import pyogrio
+
+    layer = _layer(path, layer, pyogrio.list_layers(path))
+    info = pyogrio.read_info(path, layer=layer)
+    columns = [str(c) for c in info["fields"]]
+    row_number = str(info.get("fid_column") or "")
+    if id_column not in columns and id_column != row_number:
+        _refuse_column(path, id_column, columns + ([row_number] if row_number else []))
+    by_row = id_column not in columns
+    with warnings.catch_warnings():
+        # heights and measures are left out, rings are closed: nothing that changes an area
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        frame: gpd.GeoDataFrame = pyogrio.read_dataframe(
+            path, layer=layer, columns=[] if by_row else [id_column], fid_as_index=by_row
+        )
+    if by_row:
+        frame = frame.reset_index(names=id_column)
+    return frame
+
+
+def _refuse_column(path: Path, id_column: str, columns: list[str]) -> None:
+    raise ParameterError(
+        f"{printable(path)} has no column {printable(id_column)!r} for the zones' names: "
+        f"choose one of {', '.join(map(printable, columns)) or '(none: add one)'}"
+    )
+
+
+def _layer(path: Path, asked: str | None, found: Any) -> str:
+    """The layer to read; tables without geometry and QGIS's styles are none to choose."""
+    layers = [str(name) for name, kind in found if kind is not None and name != _STYLES]
+    shown = ", ".join(map(printable, layers))
+    if asked is not None:
+        if asked not in layers:
+            raise ParameterError(
+                f"{printable(path)} has no layer of polygons {printable(asked)!r}: choose one of {shown or '(none)'}"
+            )
+        return asked
+    if not layers:
+        raise InputError(f"{printable(path)}: has no layer with geometries; give a file of polygons")
+    if len(layers) > 1:
+        raise InputError(
+            f"{printable(path)}: has {len(layers)} layers, {shown}: name one, "
+            f"for example {printable(path)}:{printable(layers[0])}"
+        )
+    return layers[0]
