@@ -7,8 +7,8 @@ is no inside or outside to decide on: coordinates that are off by a hair change 
 pixels and along their edges too.
 
 exactextract, which finds the same by walks through each pixel, is the reference in tests. It is not used here: its
-fractions are float32, it loses whole pixels where an outline passes their corners within rounding (a test has one), and
-a call for each of many small zones takes far longer.
+fractions are float32, where an outline passes the corner of a pixel within rounding it can lose the pixel (a test has
+one), raise or crash, and with many small zones it takes far longer.
 
 Coordinates are (column, -row): pixels are unit squares and row 0 is on top, whatever the transform of the raster; a
 rotated or south-up grid is like any other.
