@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geoseg.inference.segment import segment
     from geoseg.models.load import load_model
     from geoseg.scene.open import open_scene
-    from geoseg.vector.polygonize import vectorize
+    from geoseg.vector.vectorizer import vectorize
 
 __all__ = ["Choices", "__version__", "class_areas", "load_model", "open_scene", "segment", "vectorize"]
 
@@ -33,7 +33,7 @@ _HOMES = {
     "load_model": "geoseg.models.load",
     "open_scene": "geoseg.scene.open",
     "segment": "geoseg.inference.segment",
-    "vectorize": "geoseg.vector.polygonize",
+    "vectorize": "geoseg.vector.vectorizer",
 }
 
 

@@ -1,5 +1,6 @@
 """Sums of pixels, area and confidence per class and per polygon: integers, the same for every cut and every order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from geoseg.errors import ParameterError
 __all__ = ["ClassTotals", "Sums", "class_totals", "component_sums"]
 
 N_VALUES = 256
+_FIELDS = ("pixels", "units", "conf_sum", "conf_pixels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +32,7 @@ class Sums:
     """(n,) number of pixels that have a confidence."""
 
     def __post_init__(self) -> None:
-        for name in ("pixels", "units", "conf_sum", "conf_pixels"):
+        for name in _FIELDS:
             array = getattr(self, name)
             if array.dtype != np.int64 or array.shape != self.pixels.shape or array.ndim != 1:
                 raise ParameterError(
@@ -41,7 +43,7 @@ class Sums:
     @classmethod
     def zeros(cls, n: int) -> Self:
         """Sums of ``n`` groups without pixels."""
-        return cls(**{f: np.zeros(n, dtype=np.int64) for f in ("pixels", "units", "conf_sum", "conf_pixels")})
+        return cls(**{f: np.zeros(n, dtype=np.int64) for f in _FIELDS})
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -55,6 +57,22 @@ class Sums:
             conf_sum=self.conf_sum + other.conf_sum,
             conf_pixels=self.conf_pixels + other.conf_pixels,
         )
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Sums":
+        """Those of some groups."""
+        return Sums(**{f: getattr(self, f)[index] for f in _FIELDS})
+
+    def grouped(self, group: NDArray[np.int64], n: int) -> "Sums":
+        """Added up in ``n`` larger groups, which ``group`` gives for each one."""
+        larger = Sums.zeros(n)
+        for f in _FIELDS:
+            np.add.at(getattr(larger, f), group, getattr(self, f))
+        return larger
+
+    @staticmethod
+    def joined(parts: "Sequence[Sums]") -> "Sums":
+        """Those of one list of groups after the other."""
+        return Sums(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS})
 
     def area_m2(self, unit_m2: float) -> NDArray[np.float64]:
         """(n,) areas in m²."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ParameterError, ResourceError
 from geoseg.legend import NODATA
 
-__all__ = ["OUTSIDE", "Components", "confidence_sums", "label_components"]
+__all__ = ["OUTSIDE", "Components", "features_of", "label_components"]
 
 OUTSIDE = -1
 """Label of the one pixel wide frame around the map. Nodata pixels have label 0."""
@@ -191,3 +191,30 @@ def _add_confidence(
             if labels[r, c] > 0 and confidence[r, c] != 255:
                 sums[labels[r, c] - 1] += confidence[r, c]
                 counts[labels[r, c] - 1] += 1
+
+
+def features_of(components: Components) -> NDArray[np.int32]:
+    """With 8-connectivity: for each component the lowest label among those it is joined to by corners, itself included.
+
+    Example:
+        >>> features_of(label_components(np.array([[7, 3], [3, 7]], dtype=np.uint8)))
+        array([1, 2, 2, 1], dtype=int32)
+    """
+    parent = np.arange(len(components) + 1, dtype=np.int32)
+    _unite_diagonals(components.padded, components.class_id, parent)
+    return parent[1:]
+
+
+@njit(nogil=True, cache=True)
+def _unite_diagonals(padded: NDArray[np.int32], class_id: NDArray[np.uint8], parent: NDArray[np.int32]) -> None:
+    for r in range(1, padded.shape[0] - 2):
+        for c in range(1, padded.shape[1] - 2):
+            for a, b in ((padded[r, c], padded[r + 1, c + 1]), (padded[r, c + 1], padded[r + 1, c])):
+                if a > 0 and b > 0 and a != b and class_id[a - 1] == class_id[b - 1]:
+                    i, j = _root(parent, a), _root(parent, b)
+                    if i < j:
+                        parent[j] = i
+                    else:
+                        parent[i] = j
+    for i in range(1, len(parent)):
+        parent[i] = parent[parent[i]]  # never above its child, so final already

@@ -1,0 +1,261 @@
+"""Polygons of a map in blocks: what is done in each block, and what puts the blocks together.
+
+In a first pass each block is labelled and shows its sides; `geoseg.vector.unite` then says which components go on from
+block to block. In a second pass each block is labelled again and traced. Features that lie within one block are
+finished there; of the others the block hands on rings, chains and sums, and they are finished when their last block is
+done. So memory is that of the blocks in work and of the features still open, and the rings do not depend on the cut.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.inference.lattice import Block
+from geoseg.vector.join import OpenWalks, close
+from geoseg.vector.label import OUTSIDE, Components, features_of, label_components
+from geoseg.vector.measure import Measures, Pixels
+from geoseg.vector.rings import Rings, arrange, by_rank
+from geoseg.vector.trace import Traced, trace
+from geoseg.vector.unite import Grid, Seams, Sides, sides_of, unite
+
+__all__ = ["BlockPolygons", "Joiner", "polygonize_blocks", "survey_block", "trace_block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockPolygons:
+    """What the second pass finds in a block."""
+
+    rings: Rings
+    """Of the features that lie within the block, in the row-major order of their first pixels."""
+    measures: Measures
+    """Of these features."""
+    open_walks: OpenWalks
+    """Rings and chains of the others."""
+    open_groups: NDArray[np.int64]
+    """(m,) group of each feature that goes on beyond the block, ascending."""
+    open_measures: Measures
+    """(m,) what of them lies in the block."""
+
+
+def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int = 4) -> Sides:
+    """First pass: what the neighbours of a block need to know of it.
+
+    Args:
+        classes: (rows, cols) class values of the block.
+        nodata: Class value that means "no observation".
+        connectivity: 4, or 8 for features whose pixels may touch at corners only.
+    """
+    components = label_components(classes, nodata=nodata)
+    return sides_of(components, features_of(components) if connectivity == 8 else None)
+
+
+def trace_block(
+    pixels: Pixels, block: Block, seams: Seams, *, nodata: int, connectivity: int = 4, number: int = 0
+) -> BlockPolygons:
+    """Second pass: the polygons of a block, and the pieces of those that go on beyond it.
+
+    Args:
+        pixels: Class values of the block, and what is summed up over them.
+        block: Where it lies in the scene.
+        seams: How it hangs together with the others.
+        nodata: Class value that means "no observation".
+        connectivity: As in `survey_block`.
+        number: Of the block in the scene: components within it get numbers of their own from it.
+    """
+    components = label_components(pixels.classes, nodata=nodata)
+    n = len(components)
+    feature = features_of(components) if connectivity == 8 else np.arange(1, n + 1, dtype=np.int32)
+    measures = pixels.measured(components, block)
+    # by label, in numbers of the scene; 0 for what ends in this block
+    group, feature_group = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
+    group[seams.labels] = seams.groups
+    feature_group[seams.features] = seams.feature_groups
+    feature_group[1:] = feature_group[feature]
+    _connect(components, seams)
+    rings, chains = trace(components.padded, row_off=block.row_off, col_off=block.col_off)
+
+    scene_wide = np.where(group > 0, group, -(number << 32) - np.arange(n + 1))
+    open_rings = feature_group[rings.labels] > 0
+    open_labels = np.flatnonzero(feature_group)
+    open_groups, place = np.unique(feature_group[open_labels], return_inverse=True)
+    whole, of_feature = _whole(rings, open_rings, feature_group, feature, connectivity)
+    inside = np.flatnonzero(feature_group[1:] == 0)
+    return BlockPolygons(
+        rings=whole,
+        measures=measures.take(inside) if connectivity == 4 else measures.take(inside).grouped(of_feature, len(whole)),
+        open_walks=OpenWalks.joined(
+            [_open(walks, which, scene_wide, feature_group) for walks, which in ((rings, open_rings), (chains, None))]
+        ),
+        open_groups=open_groups,
+        open_measures=measures.take(open_labels - 1).grouped(place, len(open_groups)),
+    )
+
+
+def _connect(components: Components, seams: Seams) -> None:
+    """Give the labels of one component one number, the lowest of them, and the frame the numbers of its pixels."""
+    n = len(components)
+    groups, first, inverse = np.unique(seams.groups, return_index=True, return_inverse=True)
+    label_of = seams.labels[first]  # ascending within a group, because labels are
+    if len(groups) < len(seams.groups):
+        lowest = np.arange(n + 1, dtype=np.int32)
+        lowest[seams.labels] = label_of[inverse]
+        _relabel(components.padded, lowest)
+    around = np.concatenate(seams.halo)
+    others = np.setdiff1d(around[around > 0], groups)
+    numbers = np.concatenate([groups, others])
+    labels = np.concatenate([label_of, n + 1 + np.arange(len(others))]).astype(np.int32)
+    order = np.argsort(numbers)
+    padded = components.padded
+    frame = (padded[0], padded[-1], padded[1:-1, 0], padded[1:-1, -1])
+    for line, halo in zip(frame, seams.halo, strict=True):
+        known = halo > 0
+        line[:] = np.where(halo == OUTSIDE, OUTSIDE, 0)
+        line[known] = labels[order][np.searchsorted(numbers[order], halo[known])]
+
+
+@njit(nogil=True, cache=True)
+def _relabel(padded: NDArray[np.int32], label_of: NDArray[np.int32]) -> None:
+    for r in range(1, padded.shape[0] - 1):
+        for c in range(1, padded.shape[1] - 1):
+            padded[r, c] = label_of[padded[r, c]]
+
+
+def _whole(
+    rings: Traced,
+    is_open: NDArray[np.bool_],
+    feature_group: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    connectivity: int,
+) -> tuple[Rings, NDArray[np.int64]]:
+    """The rings of features within the block, and which feature each of their components belongs to."""
+    inside = np.flatnonzero(feature_group[1:] == 0) + 1
+    if connectivity == 4:
+        rank = np.full(len(feature_group), -1, dtype=np.int64)
+        rank[inside] = np.arange(len(inside))
+        return by_rank(rings, rank, len(inside)), rank[inside]
+    walks = _open(rings, ~is_open, np.arange(len(feature_group)), np.append(0, feature))
+    whole, features = arrange(walks.codes, walks.offsets, walks.component, walks.feature, multi=True)
+    order = np.argsort(features)
+    return whole, order[np.searchsorted(features[order], feature[inside - 1])]
+
+
+def _open(
+    walks: Traced, which: NDArray[np.bool_] | None, component: NDArray[np.int64], feature: NDArray[np.int64]
+) -> OpenWalks:
+    """Some walks, with component and feature as given by label."""
+    taken = OpenWalks(
+        codes=walks.codes,
+        offsets=walks.offsets,
+        ends=walks.ends,
+        component=component[walks.labels],
+        feature=feature[walks.labels],
+    )
+    return taken if which is None else taken.where(which)
+
+
+class Joiner:
+    """Takes the open pieces of blocks, row of blocks by row of blocks, and gives the features that are finished."""
+
+    def __init__(self, last_row: NDArray[np.int64], *, connectivity: int = 4) -> None:
+        """Prepare for the groups that `geoseg.vector.unite.unite` found.
+
+        Args:
+            last_row: By group, the last row of blocks that it reaches.
+            connectivity: As in `survey_block`.
+        """
+        self._multi = connectivity == 8
+        self._last_row = last_row
+        self._walks: list[OpenWalks] = []
+        self._groups: list[NDArray[np.int64]] = []
+        self._measures: list[Measures] = []
+
+    def add(self, found: BlockPolygons) -> None:
+        """Take what a block hands on."""
+        self._walks.append(found.open_walks)
+        self._groups.append(found.open_groups)
+        self._measures.append(found.open_measures)
+
+    def finished(self, row: int) -> tuple[Rings, Measures] | None:
+        """The features that reach no further than this row of blocks, all of which have been added."""
+        if not self._walks:
+            return None
+        walks, groups = OpenWalks.joined(self._walks), np.concatenate(self._groups)
+        measures = Measures.joined(self._measures)
+        done, done_groups = self._last_row[walks.feature] <= row, self._last_row[groups] <= row
+        self._walks, self._groups = [walks.where(~done)], [groups[~done_groups]]
+        self._measures = [measures.take(np.flatnonzero(~done_groups))]
+        rings, features = close(walks.where(done), multi=self._multi)
+        if not len(rings):
+            return None
+        order = np.argsort(features)
+        place = order[np.searchsorted(features[order], groups[done_groups])]
+        return rings, measures.take(np.flatnonzero(done_groups)).grouped(place, len(rings))
+
+
+def polygonize_blocks(
+    grid: Grid,
+    read: Callable[[Block], Pixels],
+    executor: Executor,
+    *,
+    nodata: int,
+    connectivity: int = 4,
+    at_once: int = 1,
+) -> Iterator[tuple[Rings, Measures]]:
+    """The polygons of a map, block by block.
+
+    Args:
+        grid: The blocks.
+        read: Gives the pixels of a block; called twice for each, wherever the executor runs it.
+        executor: Runs the work on blocks: threads, or Dask through ``client.get_executor()``.
+        nodata: Class value that means "no observation"; with -1 every value is a class.
+        connectivity: 4, or 8 for features whose pixels may touch at corners only.
+        at_once: Blocks that the executor can work on at the same time.
+
+    Yields:
+        Rings with what was summed up over them: for each block the features within it, and after each row of blocks
+        those that are finished with it.
+    """
+    numbered = list(enumerate(grid.blocks))
+    surveys = ((_survey, read, block, nodata, connectivity) for _, block in numbered)
+    seams, last_row = unite(grid, list(_in_order(executor, surveys, at_once)), connectivity=connectivity)
+    joiner = Joiner(last_row, connectivity=connectivity)
+    work = ((_trace, read, block, seams[i], nodata, connectivity, i) for i, block in numbered)
+    for i, found in enumerate(_in_order(executor, work, at_once)):
+        if len(found.rings):
+            yield found.rings, found.measures
+        joiner.add(found)
+        if (i + 1) % grid.n_cols == 0:
+            finished = joiner.finished(i // grid.n_cols)
+            if finished is not None:
+                yield finished
+
+
+def _survey(read: Callable[[Block], Pixels], block: Block, nodata: int, connectivity: int) -> Sides:
+    return survey_block(read(block).classes, nodata=nodata, connectivity=connectivity)
+
+
+def _trace(
+    read: Callable[[Block], Pixels], block: Block, seams: Seams, nodata: int, connectivity: int, number: int
+) -> BlockPolygons:
+    return trace_block(read(block), block, seams, nodata=nodata, connectivity=connectivity, number=number)
+
+
+def _in_order(executor: Executor, calls: Iterable[tuple[Any, ...]], at_once: int) -> Iterator[Any]:
+    """Results of calls in their order, with one call waiting behind those in work; no more are held."""
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for function, *arguments in calls:
+            waiting.append(executor.submit(function, *arguments))
+            if len(waiting) > at_once + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,149 @@
+"""Rings grouped by polygon, and polygons by feature: the layout that `shapely.from_ragged_array` takes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.vector.trace import Traced, corners
+
+__all__ = ["Rings", "arrange", "by_rank", "gather"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rings:
+    """Closed rings on the pixel grid of the scene, a polygon's shell before its holes."""
+
+    codes: NDArray[np.int64]
+    """(n vertices,) as in `Traced`; the last vertex of a ring is its first again. Seen with rows going down, shells run
+    clockwise."""
+    ring_offsets: NDArray[np.int64]
+    """(n rings + 1,) first vertex of each ring."""
+    polygon_offsets: NDArray[np.int64]
+    """(n polygons + 1,) first ring of each polygon."""
+    feature_offsets: NDArray[np.int64] | None = None
+    """(n features + 1,) first polygon of each feature; None where every polygon is one."""
+
+    def __len__(self) -> int:
+        return len(self.polygon_offsets if self.feature_offsets is None else self.feature_offsets) - 1
+
+    @property
+    def vertices(self) -> NDArray[np.int32]:
+        """(n vertices, 2) column and row of pixel corners."""
+        return corners(self.codes)
+
+    @property
+    def fixed(self) -> NDArray[np.bool_]:
+        """(n vertices,) where three or more borders meet, or the map ends: what smoothing leaves where it is."""
+        return (self.codes & 1).astype(np.bool_)
+
+    @property
+    def first_pixels(self) -> NDArray[np.int64]:
+        """(n features,) code of the upper left corner of the first pixel, in row-major order."""
+        polygons = self.polygon_offsets[:-1]
+        first = polygons if self.feature_offsets is None else polygons[self.feature_offsets[:-1]]
+        return self.codes[self.ring_offsets[first]]
+
+
+def arrange(
+    codes: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    component: NDArray[np.int64],
+    feature: NDArray[np.int64],
+    *,
+    multi: bool,
+) -> tuple[Rings, NDArray[np.int64]]:
+    """Rings in any order as polygons and features in the row-major order of their first pixels.
+
+    Args:
+        codes: (n vertices,) as in `Rings`, each ring beginning with its first edge that goes right.
+        offsets: (n rings + 1,) first vertex of each ring.
+        component: (n rings,) which component a ring bounds; any numbers.
+        feature: (n rings,) which feature that component belongs to.
+        multi: Whether a feature may have several components.
+
+    Returns:
+        The rings, and (n features,) which feature is which.
+    """
+    start = codes[offsets[:-1]]
+    # The first pixel of a component in row-major order has a border above: the shell begins there, and no hole earlier.
+    rank = _least(start, component)
+    order = np.lexsort((start, rank, _least(start, feature)))
+    component, feature = component[order], feature[order]
+    out = np.empty(len(codes), dtype=np.int64)
+    ring_offsets = gather(codes, offsets, order, out)
+    new_polygon = np.flatnonzero(np.concatenate([[True], component[1:] != component[:-1]])) if len(order) else order
+    new_feature = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]])) if len(order) else order
+    polygon_offsets = np.append(new_polygon, len(order))
+    feature_offsets = np.append(np.searchsorted(new_polygon, new_feature), len(new_polygon))
+    rings = Rings(
+        codes=out,
+        ring_offsets=ring_offsets,
+        polygon_offsets=polygon_offsets,
+        feature_offsets=feature_offsets if multi else None,
+    )
+    return rings, feature[new_feature]
+
+
+def _least(values: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each item the least value in its group."""
+    if not len(values):
+        return values
+    _, inverse = np.unique(group, return_inverse=True)
+    least = np.full(inverse.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, inverse, values)
+    return least[inverse]
+
+
+@njit(nogil=True, cache=True)
+def gather(
+    codes: NDArray[np.int64], offsets: NDArray[np.int64], order: NDArray[np.int64], out: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Copy runs of vertices in the given order; returns their new offsets."""
+    new = np.empty(len(order) + 1, dtype=np.int64)
+    new[0] = 0
+    n = 0
+    for i in range(len(order)):
+        for k in range(offsets[order[i]], offsets[order[i] + 1]):
+            out[n] = codes[k]
+            n += 1
+        new[i + 1] = n
+    return new
+
+
+@njit(nogil=True, cache=True)
+def _grouped(labels: NDArray[np.int32], rank: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order of rings by the rank of their labels, rings of one label in their order; ranks below 0 are left out.
+
+    A counting sort: in the order of tracing a shell comes before its holes already.
+    """
+    for label in labels:
+        if rank[label] >= 0:
+            counts[rank[label] + 1] += 1
+    for i in range(1, len(counts)):
+        counts[i] += counts[i - 1]
+    place = counts.copy()
+    order = np.empty(counts[-1], dtype=np.int64)
+    for i in range(len(labels)):
+        r = rank[labels[i]]
+        if r >= 0:
+            order[place[r]] = i
+            place[r] += 1
+    return order
+
+
+def by_rank(traced: Traced, rank: NDArray[np.int64], n: int) -> Rings:
+    """The rings of the labels that have a rank, as one polygon for each rank.
+
+    Args:
+        traced: Closed rings in the order of tracing.
+        rank: By label, index 0 included: which polygon it becomes, -1 for none.
+        n: Number of polygons.
+    """
+    polygon_offsets = np.zeros(n + 1, dtype=np.int64)
+    order = _grouped(traced.labels, rank, polygon_offsets)
+    size = int((traced.offsets[1:] - traced.offsets[:-1])[order].sum())
+    out = np.empty(size, dtype=np.int64)
+    ring_offsets = gather(traced.codes, traced.offsets, order, out)
+    return Rings(codes=out, ring_offsets=ring_offsets, polygon_offsets=polygon_offsets)
