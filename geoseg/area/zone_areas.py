@@ -82,6 +82,11 @@ def zone_areas(
         source = _source(classes, legend, stack)
         if areas is None:
             areas = PixelAreas.of(source.geobox)
+        elif areas.shape != source.geobox.shape:
+            raise ParameterError(
+                f"pixel areas of {areas.shape} px and a class map of {tuple(source.geobox.shape)} px: "
+                "give those of this map"
+            )
         placed = place_zones(zones, source.geobox)
         sums = zone_sums(source.read, placed, areas, n_zones=len(zones), block=source.block)
     order = source.legend_of(sums.values)

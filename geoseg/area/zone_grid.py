@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.area.coverage import polygonal
 from geoseg.area.zones import Zones, listed
-from geoseg.errors import ParameterError
+from geoseg.errors import ParameterError, printable
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -30,6 +30,7 @@ _MARGIN = 0.5  # around the raster, in its sides: what lies further cannot reach
 _ROUNDS = 12
 _SURE = 3
 _MOST_VERTICES = 50_000_000
+_EARTH_M2 = 510_065_621_724_088.4
 _GEODESIC_M = 1000.0  # between a map's straight line of this length and its geodesic lies less than a square metre
 
 
@@ -57,10 +58,11 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
         geobox: The grid, with a CRS; rotated, south-up and across the antimeridian as well.
 
     Raises:
-        ParameterError: If the grid has no CRS, a zone has a part near the raster that the raster's CRS does not reach,
-            or one crosses the edge of the raster's map.
+        ParameterError: If the grid has no CRS, that of the zones has no way to it, a zone has a part near the raster
+            that the raster's CRS does not reach, or one crosses the edge of the raster's map.
     """
     from pyproj import Transformer
+    from pyproj.exceptions import ProjError
 
     if geobox.crs is None:
         raise ParameterError("the pixel grid has no CRS, so the zones cannot be placed: assign the CRS of the scene")
@@ -74,7 +76,13 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
         turn = _full_turn(crs)
         pieces = _mapped(geometries, lambda x, y: (x, y))
     else:
-        onto = Transformer.from_crs(zones.crs, crs, always_xy=True)
+        try:
+            onto = Transformer.from_crs(zones.crs, crs, always_xy=True)
+        except ProjError as cause:
+            raise ParameterError(
+                f"there is no way from the CRS of the zones, {printable(zones.crs.name)!r}, to that of the map, "
+                f"{printable(crs.name)!r}: assign the zones the CRS that their coordinates are in"
+            ) from cause
         near = _near(geometries, zones.crs, geobox, onto)
         whole = shapely.equals_identical(near, geometries)
         there = ~shapely.is_empty(near)
@@ -117,11 +125,17 @@ def geodesic_areas(geometries: NDArray[Any], crs: "CRS") -> NDArray[np.float64]:
     unit_m = crs.axis_info[0].unit_conversion_factor * (geod.a if crs.is_geographic else 1.0)
     dense = shapely.orient_polygons(shapely.segmentize(geometries, _GEODESIC_M / unit_m))
     lonlat = _mapped(dense, to_lonlat.transform)
-    areas = [
-        abs(geod.geometry_area_perimeter(g)[0]) if np.isfinite(shapely.get_coordinates(g)).all() else np.nan
-        for g in lonlat
-    ]
-    return np.asarray(areas, dtype=np.float64)
+    return np.asarray([_geodesic_area(geod, g) for g in lonlat], dtype=np.float64)
+
+
+def _geodesic_area(geod: Any, lonlat: Any) -> float:
+    """Area in m² of a polygon of longitudes and latitudes whose shells are counter-clockwise."""
+    xy = shapely.get_coordinates(lonlat)
+    if not np.isfinite(xy).all():
+        return float("nan")
+    area, _ = geod.geometry_area_perimeter(lonlat)
+    # of more than half the Earth the area of the rest is given, negative; of all of it, nothing
+    return float(area + _EARTH_M2 if area < 1 and np.ptp(xy[:, 0]) > 180 else abs(area))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,9 @@ def zone_sums(read: Read, placed: PlacedZones, areas: PixelAreas, *, n_zones: in
     edges = edges_of(placed.pieces)
     tree = shapely.STRtree(placed.pieces)
     for row, col, height, width in _blocks(areas.shape, block):
-        near = np.sort(tree.query(shapely.box(col, -row - height, col + width, -row)))
+        # less by a hair: a zone that ends where the block begins is none of it
+        box = shapely.box(col + HAIR, HAIR - row - height, col + width - HAIR, -HAIR - row)
+        near = np.sort(tree.query(box))
         if len(near):
             classes = np.ascontiguousarray(read(row, col, height, width))
             units = areas.units(row, col, height, width)

@@ -180,6 +180,23 @@ def test_the_sums_are_the_same_whatever_the_blocks(drawn: list[Any], block: tupl
         np.testing.assert_allclose(cut.get(value, nothing), whole.get(value, nothing), rtol=1e-9, atol=1e-9)
 
 
+def test_every_block_near_a_zone_is_read_once_and_no_other() -> None:
+    areas = PixelAreas.of(UTM)
+    drawn = [to_map(circle(12, 12, 6), UTM), to_map(circle(15, 12, 6), UTM), to_map(circle(60, 75, 5), UTM)]
+    read_blocks: list[tuple[int, int]] = []
+
+    def read(row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        assert height <= 10
+        assert width <= 10
+        read_blocks.append((row, col))
+        return np.ones((height, width), dtype=np.uint8)
+
+    sums = zone_sums(read, place_zones(zones(drawn, UTM.crs), UTM), areas, n_zones=3, block=(10, 10))
+    near = {(row, col) for row in (0, 10) for col in (0, 10, 20)} | {(70, 50), (70, 60)}
+    assert sorted(read_blocks) == sorted(near)
+    np.testing.assert_allclose((sums.whole + sums.part)[:, 0, 0], [circle(0, 0, r).area for r in (6, 6, 5)], rtol=1e-9)
+
+
 def test_a_zone_of_whole_pixels_equals_the_class_table_to_the_last_digit() -> None:
     geobox = GeoBox((200, 150), UTM.transform, UTM.crs)
     classes = random_map(geobox)
@@ -245,6 +262,12 @@ def test_zones_of_the_whole_world_are_cut_to_a_map_of_a_part() -> None:
     found = zone_areas(classes, zones(quarters, "EPSG:4326"))
     np.testing.assert_allclose(wide(found).sum(), class_areas(classes).area_m2, rtol=1e-6)
     assert "wider than half the globe: 0" in found.notes[0]
+
+
+@pytest.mark.parametrize(("west", "east"), [(-180, 15), (15, 180), (-180, 180), (10, 11)])
+def test_zones_of_any_part_of_the_world_have_their_area(west: float, east: float) -> None:
+    (found,) = geodesic_areas(np.array([shapely.box(west, -90, east, 90)], dtype=object), CRS(4326))
+    assert found == pytest.approx((east - west) / 360 * 510_065_621_724_088.4, rel=1e-6)
 
 
 def test_a_zone_to_the_south_pole_is_counted_on_a_map_that_ends_before() -> None:
@@ -401,6 +424,26 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are() -> None:
 def test_a_map_with_a_value_that_the_legend_lacks_is_refused() -> None:
     with pytest.raises(ParameterError, match="the values 4, which the legend"):
         zone_areas(random_map(UTM), zones([to_map(circle(9, 9, 5), UTM)], UTM.crs), legend=Legend.unnamed((1, 2, 3)))
+
+
+def test_pixel_areas_of_another_map_are_refused() -> None:
+    made = zones([to_map(circle(9, 9, 5), UTM)], UTM.crs)
+    with pytest.raises(ParameterError, match=r"pixel areas of \(50, 60\) px and a class map of \(90, 70\) px"):
+        zone_areas(random_map(UTM), made, areas=PixelAreas.of(SMALL["UTM, rotated"]))
+
+
+def test_zones_on_a_plan_without_a_place_are_refused() -> None:
+    plan = 'LOCAL_CS["site plan",UNIT["metre",1]]'
+    with pytest.raises(ParameterError, match="no way from the CRS of the zones, 'site plan', to that of the map"):
+        zone_areas(random_map(UTM), zones([shapely.box(0, 0, 1, 1)], plan))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
+def test_where_no_zone_is_on_the_map_there_are_zeros(crs: str) -> None:
+    made = zones([shapely.MultiPolygon(), shapely.box(-10, -10, -9, -9)], crs)
+    found = zone_areas(random_map(UTM), made, legend=Legend.unnamed((1, 2)))
+    assert found.table.area_m2.tolist() == [0] * 4
+    assert len(found.notes) == 2
 
 
 # Files
