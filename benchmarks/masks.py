@@ -13,8 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
 from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter
 
@@ -22,7 +22,7 @@ __all__ = ["CRS", "KINDS", "NODATA", "N_CLASSES", "TRANSFORM", "Mask", "make_mas
 
 N_CLASSES, NODATA = 6, 255
 CRS = "EPSG:32633"
-TRANSFORM = from_origin(400_000, 5_600_000, 10, 10)
+TRANSFORM = Affine(10, 0, 400_000, 0, -10, 5_600_000)
 
 _SIDES = (1021, 1024)  # without a common divisor
 _NOISE_SIDE = 1031

@@ -86,7 +86,8 @@ def opencv_frame(mask: Path) -> Callable[[Path], Any]:
         geometry, class_id = [], []
         for value in range(1, N_CLASSES + 1):
             rings, tree = cv2.findContours((classes == value).view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-            corners = [np.asarray(TRANSFORM * (r[:, 0].T + 0.5)).T for r in rings]
+            steps, corner = (TRANSFORM.a, TRANSFORM.e), (TRANSFORM.c, TRANSFORM.f)
+            corners = [corner + (r[:, 0] + 0.5) * steps for r in rings]
             for i, (_, _, hole, parent) in enumerate(tree[0] if rings else ()):
                 if parent >= 0 or len(corners[i]) < 3:  # a hole, or a speck that is a point or a line
                     continue
