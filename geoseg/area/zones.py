@@ -1,5 +1,6 @@
 """Zones: polygons with a name, for which the areas of classes are asked."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,14 @@ class Zones:
 
     def __len__(self) -> int:
         return len(self.geometries)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what they are: the same for the same zones, whatever file they came from."""
+        content = hashlib.sha256(self.crs.to_wkt().encode())
+        for name, outline in zip(self.ids, shapely.to_wkb(self.geometries), strict=True):
+            content.update(repr(name).encode() + b"\0" + outline)
+        return content.hexdigest()
 
 
 def zones_of(frame: "gpd.GeoDataFrame", id_column: str, *, name: str = "the zones") -> Zones:

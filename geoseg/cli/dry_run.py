@@ -32,7 +32,8 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], options: Options) -> 
         recipe = plan.recipe
         seconds, batch_size, peak = _measure(recipe)
         pixels = recipe.scene.height * recipe.scene.width
-        memory = peak + plan.memory_bytes(batch_size) + (_POLYGON_BYTES * pixels if options.formats else 0)
+        block = plan.memory_bytes(batch_size, probabilities=options.probabilities)
+        memory = peak + block + (_POLYGON_BYTES * pixels if options.formats else 0)
         total = seconds * plan.n_forward + _WRITING_SECONDS * pixels
         rows.append(
             (

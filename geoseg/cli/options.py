@@ -3,12 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import yaml
 
-__all__ = ["Manner", "band_options", "comma_separated", "compute_options", "read_config", "talk_options"]
+if TYPE_CHECKING:
+    from geoseg.area.zones import Zones
+    from geoseg.vector.min_area import MinArea
+    from geoseg.vector.vectorizer import Outlines
+
+__all__ = [
+    "Manner",
+    "band_options",
+    "comma_separated",
+    "compute_options",
+    "outline_options",
+    "outlines_of",
+    "read_config",
+    "talk_options",
+    "zones_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +97,57 @@ def compute_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def outline_options(command: F) -> F:
+    """How polygons are drawn; `outlines_of` makes values of them."""
+    for option in (
+        click.option("--connectivity", type=click.Choice(["4", "8"]), default="4", show_default=True,
+                     help="With 8, pixels that touch at a corner are one multipolygon."),
+        click.option("--simplify", metavar="DISTANCE",
+                     help="Simplify shared borders together, with a tolerance such as 10m or 1.5px; "
+                          "all polygons are held in memory for it."),
+        click.option("--smooth", is_flag=True, help="Round the stairs of pixels, on shared borders together."),
+        click.option("--min-area", metavar="AREA",
+                     help="Merge smaller regions into the neighbour with the longest shared border: 0.5ha, 400m2, "
+                          "1km2, 9px."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def outlines_of(asked: dict[str, Any]) -> tuple["Outlines", "MinArea | None"]:
+    """How polygons are drawn, and the smallest region that stays.
+
+    Raises:
+        ParameterError: If a distance or an area is none.
+    """
+    from geoseg.vector.min_area import parse_min_area
+    from geoseg.vector.simplify import parse_distance
+    from geoseg.vector.vectorizer import Outlines
+
+    outlines = Outlines(
+        connectivity=8 if asked["connectivity"] == "8" else 4,
+        smooth=asked["smooth"],
+        simplify=None if asked["simplify"] is None else parse_distance(asked["simplify"]),
+    )
+    return outlines, None if asked["min_area"] is None else parse_min_area(asked["min_area"])
+
+
+def zones_of(asked: dict[str, Any]) -> "Zones | None":
+    """The zones of ``--zones`` and ``--zone-id``, read and checked.
+
+    Raises:
+        GeosegError: If they cannot be used.
+    """
+    source, column = asked["zones"], asked["zone_id"]
+    if source is None and column is None:
+        return None
+    if source is None or column is None:
+        raise click.UsageError("--zones and --zone-id go together: give the file of the zones and their column")
+    from geoseg.area.zone_file import read_zones
+
+    return read_zones(source, id_column=column)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,19 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import band_options, compute_options, read_config, talk_options
+from geoseg.cli.options import (
+    band_options,
+    compute_options,
+    outline_options,
+    outlines_of,
+    read_config,
+    talk_options,
+    zones_of,
+)
 
 __all__ = ["run"]
 
-_FORMATS = ("gpkg", "shp", "fgb", "parquet")
+_FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 
 
 @click.command()
@@ -45,6 +53,10 @@ _FORMATS = ("gpkg", "shp", "fgb", "parquet")
     help="Of the polygons; may be given several times.",
 )
 @click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@outline_options
+@click.option("--zones", metavar="FILE[:LAYER]", help="Polygons to give the areas of classes in, too.")
+@click.option("--zone-id", metavar="COLUMN", help="Their column of names or numbers.")
+@click.option("--probabilities", is_flag=True, help="Also leave the probability of each class, and expected areas.")
 @click.option(
     "-j",
     "--workers",
@@ -88,6 +100,8 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
+    outlines, min_area = outlines_of(asked)
+    zones = zones_of(asked)
     loaded = load_model(model)
     options = Options(
         choices=Choices(
@@ -100,10 +114,16 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         offset=asked["offset"],
         block_size=asked["block_size"],
         formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
+        probabilities=asked["probabilities"],
+        outlines=outlines,
+        min_area=min_area,
+        zones=zones,
         overwrite=asked["overwrite"],
     )
     rasters = find_rasters(inputs, exclude=output)
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        for note in () if zones is None else zones.notes:
+            talk.say(note)
         if asked["dry_run"]:
             from geoseg.cli.dry_run import print_plans
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from odc.geo.geobox import GeoBox
 
+from geoseg.area.expected import ExpectedTotals, expected_totals
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import ClassTotals, class_totals
 from geoseg.inference.lattice import Block
@@ -21,9 +22,11 @@ class BlockResult:
     """What a finished block leaves: its file and its sums, so that areas need no second read."""
 
     part: Part
-    """Classes and confidence on disk."""
+    """Classes and confidence on disk, and probabilities where they are made."""
     totals: ClassTotals
     """Pixels, areas and confidence of each class."""
+    expected: ExpectedTotals | None = None
+    """Probabilities times areas of each class, where probabilities are made."""
 
 
 @lru_cache(maxsize=4)
@@ -32,13 +35,14 @@ def pixel_areas(geobox: GeoBox) -> PixelAreas:
     return PixelAreas.of(geobox)
 
 
-def compute_block(recipe: Recipe, block: Block, path: Path) -> BlockResult:
+def compute_block(recipe: Recipe, block: Block, path: Path, probabilities: bool = False) -> BlockResult:
     """Run the model over a block and leave a verified part file.
 
     Args:
         recipe: Scene, model and how to run it.
         block: Which pixels.
         path: Final name of the part file.
+        probabilities: Whether the part holds those of all classes, too, and their expected areas are summed.
 
     Raises:
         GeosegError: If the scene cannot be read, the model not run, or the part not written.
@@ -47,21 +51,31 @@ def compute_block(recipe: Recipe, block: Block, path: Path) -> BlockResult:
 
     areas = pixel_areas(recipe.scene.geobox)
     totals = ClassTotals.zero()
+    n = recipe.model.n_classes if probabilities else 0
+    expected = ExpectedTotals.zero(n)
 
-    with PartWriter(path, block=block) as writer, ThreadPoolExecutor(1, "geoseg-write") as thread:
+    with (
+        PartWriter(path, block=block, n_probabilities=n) as writer,
+        ThreadPoolExecutor(1, "geoseg-write") as thread,
+    ):
 
-        def take(rows: ClassRows) -> ClassTotals:
-            writer.write_rows(rows.classes, rows.confidence)
-            return class_totals(
+        def take(rows: ClassRows) -> None:
+            nonlocal totals, expected
+            writer.write_rows(rows.classes, rows.confidence, rows.probabilities)
+            totals = totals + class_totals(
                 rows.classes, areas, row_off=rows.row_off, col_off=block.col_off, confidence=rows.confidence
             )
+            if rows.probabilities is not None:
+                expected = expected + expected_totals(
+                    rows.probabilities, areas, row_off=rows.row_off, col_off=block.col_off
+                )
 
         # one step behind the network: what is computed is written while the next rows are computed
-        pending: Future[ClassTotals] | None = None
-        for rows in class_rows(recipe, block):
+        pending: Future[None] | None = None
+        for rows in class_rows(recipe, block, probabilities=probabilities):
             if pending is not None:
-                totals = totals + pending.result()
+                pending.result()
             pending = thread.submit(take, rows)
         if pending is not None:
-            totals = totals + pending.result()
-        return BlockResult(part=writer.finish(), totals=totals)
+            pending.result()
+        return BlockResult(part=writer.finish(), totals=totals, expected=expected if probabilities else None)

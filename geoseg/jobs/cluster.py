@@ -5,6 +5,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from geoseg.errors import ParameterError, ResourceError
 from geoseg.jobs.allocator import keep_memory, memory_environment
 
-__all__ = ["COMPUTE", "Pool", "connect"]
+__all__ = ["COMPUTE", "Pool", "connect", "helpers"]
 
 _QUIET = {
     # dask looks at what its threads do a hundred times a second; each time a core is taken from the network, and the
@@ -49,6 +50,27 @@ class Pool:
     def submit(self, function: Any, *args: Any) -> Any:
         """A future of a task that does not compute on a device; it goes before blocks that wait."""
         return self.client.submit(function, *args, pure=False, priority=10)
+
+
+@contextmanager
+def helpers() -> Iterator[tuple[Executor, int]]:
+    """Where a task lets pieces of its work run, and how many at once: on all workers of the cluster it runs on.
+
+    Outside a cluster, in threads of this process.
+    """
+    import distributed
+
+    try:
+        distributed.get_worker()
+    except ValueError:
+        threads = os.cpu_count() or 1
+        with ThreadPoolExecutor(threads, "geoseg-help") as pool:
+            yield pool, threads
+        return
+    # the task gives its thread back while it waits, so that its pieces do not wait for it
+    with distributed.worker_client() as client:
+        found = client.scheduler_info(n_workers=-1)["workers"]
+        yield client.get_executor(pure=False), sum(int(w["nthreads"]) for w in found.values())
 
 
 @contextmanager

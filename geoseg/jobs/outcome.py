@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from geoseg.area.zones import Zones
 from geoseg.errors import ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.plan import check_block_size
+from geoseg.vector.min_area import MinArea
+from geoseg.vector.vectorizer import Outlines
 
 __all__ = ["Event", "Listener", "Options", "SceneOutcome", "Summary"]
 
@@ -29,6 +32,14 @@ class Options:
     """Pixels along a side of a block; None lets the planner choose."""
     formats: tuple[str, ...] = ("gpkg",)
     """Of the polygons; none for no polygons."""
+    probabilities: bool = False
+    """Whether to leave the probability of every class, too."""
+    outlines: Outlines = field(default_factory=Outlines)
+    """How polygons are drawn."""
+    min_area: MinArea | None = None
+    """Smaller regions are merged into their neighbours, in the class map, the polygons and the areas."""
+    zones: Zones | None = None
+    """Where areas are wanted for, too."""
     overwrite: bool = False
     """Replace finished outputs."""
 
@@ -38,6 +49,20 @@ class Options:
         for what, value in (("scale", self.scale), ("offset", self.offset)):
             if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
                 raise ParameterError(f"{what} {value} gives no physical values: give a finite number, as scale not 0")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What shapes the outputs beside the recipe, as plain values for the record of a scene."""
+        outlines = {
+            "connectivity": self.outlines.connectivity,
+            "smooth": self.outlines.smooth,
+            "simplify": None if self.outlines.simplify is None else asdict(self.outlines.simplify),
+        }
+        return {
+            "min_area": None if self.min_area is None else asdict(self.min_area),
+            **(outlines if self.formats else {}),
+            **({} if self.zones is None else {"zones": self.zones.digest}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

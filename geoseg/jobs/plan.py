@@ -35,8 +35,13 @@ class ScenePlan:
         """Windows that are computed at most: those on block borders once for each block."""
         return sum(self.recipe.lattice.n_windows_of(b) for b in self.blocks)
 
-    def memory_bytes(self, batch_size: int) -> int:
-        """Most memory one block takes beside the network itself: strips, source rows, batch and outputs."""
+    def memory_bytes(self, batch_size: int, *, probabilities: bool = False) -> int:
+        """Most memory one block takes beside the network itself: strips, source rows, batch and outputs.
+
+        Args:
+            batch_size: Windows per forward pass.
+            probabilities: Whether those of all classes are made, too.
+        """
         recipe = self.recipe
         window, n_bands, n_classes = recipe.lattice.rows.window, len(recipe.bands), recipe.model.n_classes
         width = max(b.width for b in self.blocks)
@@ -45,6 +50,9 @@ class ScenePlan:
         pieces = 4 * n_bands * source_width * (3 * window + min(recipe.scene.block_shape[0], 1024))
         batch = 4 * batch_size * window**2 * (n_bands + 2 * n_classes)
         outputs = 8 * TILE * width
+        if probabilities:
+            # the rows of two lattice rows, one decided and one written, and the writer's strip of tiles
+            outputs += n_classes * (2 * window + TILE) * width
         return strips + pieces + batch + outputs
 
 

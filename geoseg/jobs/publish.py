@@ -1,6 +1,8 @@
 """The task that turns a scene's finished parts into its outputs, all appearing together."""
 
+import functools
 import json
+import operator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,22 +10,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
 
 from geoseg import __version__
 from geoseg.area.class_areas import class_table
-from geoseg.area.sums import ClassTotals, component_sums
-from geoseg.errors import OutputError, SceneError, printable
+from geoseg.area.sums import ClassTotals
+from geoseg.area.zone_areas import zone_areas
+from geoseg.errors import SceneError, printable
 from geoseg.inference.recipe import Recipe
-from geoseg.jobs.block import pixel_areas
+from geoseg.jobs.block import BlockResult, pixel_areas
+from geoseg.jobs.cluster import helpers
+from geoseg.jobs.mapping_unit import merge_parts
+from geoseg.jobs.outcome import Options
+from geoseg.jobs.polygons import scene_vectorizer
 from geoseg.outputs.aside import Published
-from geoseg.outputs.cog import write_class_cog, write_confidence_cog
+from geoseg.outputs.cog import write_class_cog, write_confidence_cog, write_probability_cog
 from geoseg.outputs.parts import Part
 from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.staging import staging
 from geoseg.outputs.tables import write_areas
+from geoseg.outputs.vectors import FORMATS, write_polygons
+from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
+from geoseg.vector.vectorizer import Drawn, Outlines
 
 __all__ = ["SceneResult", "finished_areas", "publish_scene"]
 
@@ -38,25 +47,18 @@ class SceneResult:
     """Area table, a DataFrame."""
     n_polygons: int | None
     """None where polygons were not asked for."""
+    notes: tuple[str, ...] = ()
+    """What was found out while the outputs were made."""
 
 
-def publish_scene(
-    recipe: Recipe,
-    parts: Sequence[Part],
-    totals: ClassTotals,
-    folder: Path,
-    formats: Sequence[str],
-    overwrite: bool,
-) -> SceneResult:
+def publish_scene(recipe: Recipe, results: Sequence[BlockResult], folder: Path, options: Options) -> SceneResult:
     """Write all outputs of a scene into a staging folder and rename it into place.
 
     Args:
         recipe: What was computed.
-        parts: All blocks.
-        totals: Sums over all blocks.
+        results: Of all blocks.
         folder: Final folder; its name is the scene's id.
-        formats: Of the polygons; none for no polygons.
-        overwrite: Whether an existing folder is replaced.
+        options: What the user chose.
 
     Raises:
         OutputError: If anything cannot be written or does not read back; then nothing appears.
@@ -66,124 +68,132 @@ def publish_scene(
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
             "run again when it is at rest"
         )
-    scene_id = folder.name
     geobox, legend = recipe.scene.geobox, recipe.model.legend
-    areas = pixel_areas(geobox)
     metadata = {
         "GEOSEG_VERSION": __version__,
         "GEOSEG_MODEL": f"{recipe.model.card.name} {recipe.model.card.version}",
         "GEOSEG_KEY": recipe.key,
     }
-    table = class_table(totals, legend, areas.unit_m2)
-    with staging(folder, overwrite=overwrite) as stage:
-        class_path = stage / f"{scene_id}_classes.tif"
-        confidence_path = stage / f"{scene_id}_confidence.tif"
-        with ThreadPoolExecutor(2) as pool:
-            classes = pool.submit(write_class_cog, class_path, parts, geobox=geobox, legend=legend, metadata=metadata)
-            confidence = pool.submit(write_confidence_cog, confidence_path, parts, geobox=geobox, metadata=metadata)
-            assets: dict[str, Published] = {"classes": classes.result(), "confidence": confidence.result()}
-        n_polygons = None
-        if formats:
-            polygons = _polygons(recipe, class_path, confidence_path)
-            n_polygons = len(polygons)
-            assets |= _write_polygons(polygons, stage, scene_id, formats, recipe, metadata)
-        assets["areas"] = write_areas(table, stage / f"{scene_id}_areas.csv")
+    with helpers() as (executor, at_once), staging(folder, overwrite=options.overwrite) as stage:
+        parts = [r.part for r in results]
+        totals = sum((r.totals for r in results), ClassTotals.zero())
+        if options.min_area is not None:
+            parts, totals = merge_parts(parts, options.min_area, geobox, legend.nodata, executor)
+        expected = [r.expected for r in results if r.expected is not None]
+        table = class_table(
+            totals,
+            legend,
+            pixel_areas(geobox).unit_m2,
+            expected=functools.reduce(operator.add, expected) if expected else None,
+        )
+        named = _Names(stage, folder.name)
+        assets = _write_rasters(named, parts, recipe, metadata, probabilities=options.probabilities)
+        drawn = Drawn() if options.formats else None
+        if drawn is not None:
+            vectorizer = scene_vectorizer(
+                geobox,
+                legend,
+                options.outlines,
+                classes=named("classes.tif"),
+                confidence=named("confidence.tif"),
+                probabilities=named("probabilities.tif") if options.probabilities else None,
+            )
+            features = vectorizer.features(executor, at_once=at_once, drawn=drawn)
+            for i, name in enumerate(options.formats):
+                # the first format is the main one; further ones say which they are
+                assets["polygons" if i == 0 else f"polygons_{name}"] = write_polygons(
+                    features,
+                    named(f"polygons{FORMATS[name].suffix}"),
+                    format=name,
+                    legend=legend,
+                    metadata=metadata,
+                )
+        assets["areas"] = write_areas(table, named("areas.csv"))
+        notes = _notes(options.outlines, drawn)
+        if options.zones is not None:
+            zones = zone_areas(open_class_raster(named("classes.tif"), legend=legend), options.zones)
+            assets["zones"] = write_areas(zones.table, named("zones.csv"))
+            notes = (*notes, *(note for note in zones.notes if note not in options.zones.notes))
         # the item last: a folder that has it is complete
         write_item(
-            stage / f"{scene_id}.json",
+            stage / f"{folder.name}.json",
             assets,
             ItemInfo(
-                id=scene_id,
+                id=folder.name,
                 geobox=geobox,
                 legend=legend,
                 processed=datetime.now(UTC),
                 acquired=recipe.scene.acquired,
                 model=metadata["GEOSEG_MODEL"],
                 software={"geoseg": __version__, "gdal": rasterio.__gdal_version__},
-                parameters=recipe.parameters | {"model_digest": recipe.model.digest},
+                parameters=recipe.parameters | options.parameters | {"model_digest": recipe.model.digest},
                 source=recipe.scene.href,
             ),
         )
-    return SceneResult(folder=folder, areas=table, n_polygons=n_polygons)
+    return SceneResult(folder=folder, areas=table, n_polygons=None if drawn is None else drawn.n, notes=notes)
 
 
-def _read(path: Path) -> Any:
-    try:
-        with rasterio.open(path, driver="GTiff") as dataset:
-            return dataset.read(1)
-    except rasterio.errors.RasterioError as error:
-        raise OutputError(f"{path.name} does not read back: {error}; check the disk, then run again") from error
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Paths of a scene's outputs in the staging folder."""
+
+    stage: Path
+    scene_id: str
+
+    def __call__(self, ending: str) -> Path:
+        return self.stage / f"{self.scene_id}_{ending}"
 
 
-def _polygons(recipe: Recipe, class_path: Path, confidence_path: Path) -> Any:
-    """A GeoDataFrame of all polygons, with true areas that add up to the area table."""
-    import geopandas as gpd
-    import pandas as pd
-
-    from geoseg.vector.perimeter import perimeters_m
-    from geoseg.vector.polygonize import polygonize
-
-    geobox, legend = recipe.scene.geobox, recipe.model.legend
-    polygons = polygonize(_read(class_path), transform=geobox.transform, nodata=legend.nodata)
-    areas = pixel_areas(geobox)
-    sums = component_sums(polygons.labels, len(polygons), areas, confidence=_read(confidence_path))
-    names = dict(zip(legend.values, legend.names, strict=True))
-    crs = geobox.crs
-    assert crs is not None  # open_scene refuses scenes without one
-    return gpd.GeoDataFrame(
-        {
-            "class_id": polygons.class_id.astype(np.int32),
-            "class_name": pd.Series(polygons.class_id).map(names).astype("str"),
-            "area_m2": sums.area_m2(areas.unit_m2),
-            "perim_m": perimeters_m(polygons.rings, transform=geobox.transform, crs=crs.proj),
-            "mean_conf": sums.mean_conf(),
-        },
-        geometry=polygons.geometry,
-        crs=crs.proj,
-    )
-
-
-def _write_polygons(
-    polygons: Any, stage: Path, scene_id: str, formats: Sequence[str], recipe: Recipe, metadata: dict[str, str]
+def _write_rasters(
+    named: _Names, parts: Sequence[Part], recipe: Recipe, metadata: dict[str, str], *, probabilities: bool
 ) -> dict[str, Published]:
-    from geoseg.outputs.vectors import FORMATS, write_polygons
-
-    return {
-        # the first format is the main one; further ones say which they are
-        ("polygons" if i == 0 else f"polygons_{name}"): write_polygons(
-            polygons,
-            stage / f"{scene_id}_polygons{FORMATS[name].suffix}",
-            format=name,
-            legend=recipe.model.legend,
-            metadata=metadata,
+    geobox, legend = recipe.scene.geobox, recipe.model.legend
+    with ThreadPoolExecutor(2) as pool:
+        classes = pool.submit(
+            write_class_cog, named("classes.tif"), parts, geobox=geobox, legend=legend, metadata=metadata
         )
-        for i, name in enumerate(dict.fromkeys(formats))
-    }
+        confidence = pool.submit(write_confidence_cog, named("confidence.tif"), parts, geobox=geobox, metadata=metadata)
+        assets: dict[str, Published] = {"classes": classes.result(), "confidence": confidence.result()}
+    if probabilities:
+        assets["probabilities"] = write_probability_cog(
+            named("probabilities.tif"), parts, geobox=geobox, legend=legend, metadata=metadata
+        )
+    return assets
 
 
-def finished_areas(folder: Path, key: str, formats: Sequence[str]) -> Any | None:
+def _notes(outlines: Outlines, drawn: Drawn | None) -> tuple[str, ...]:
+    """What drawing did to the areas."""
+    if drawn is None or drawn.area_change is None or not (outlines.smooth or outlines.simplify is not None):
+        return ()
+    return (str(drawn.area_change),)
+
+
+def finished_areas(folder: Path, key: str, options: Options) -> Any | None:
     """The area table of a folder that holds the finished results of this very run; None if it holds anything else.
 
     Args:
         folder: Of a scene.
         key: The recipe's.
-        formats: Polygon formats that have to be there.
+        options: What has to be there; without probabilities, the table is as without.
     """
     import pandas as pd
 
-    from geoseg.outputs.vectors import FORMATS
-
     try:
         item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
-        if item["properties"]["geoseg:parameters"]["key"] != key:
+        made_with = item["properties"]["geoseg:parameters"]
+        if any(made_with.get(name) != value for name, value in ({"key": key} | options.parameters).items()):
+            return None
+        if options.probabilities and "probabilities" not in item["assets"]:
             return None
         sizes = {folder / asset["href"]: asset["file:size"] for asset in item["assets"].values()}
-        wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in formats]
+        wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in options.formats]
         if any(path.stat().st_size != size for path, size in sizes.items()) or not all(p.is_file() for p in wanted):
             return None
         # a class may be called None or NA: only an empty number is a missing one
         empty = {"percent": [""], "mean_conf": [""]}
-        table = folder / f"{folder.name}_areas.csv"
-        return pd.read_csv(table, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
+        path = folder / f"{folder.name}_areas.csv"
+        table = pd.read_csv(path, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
+        # the tables of a run have the same columns, whenever their scenes were finished
+        return table if options.probabilities else table.drop(columns="expected_ha", errors="ignore")
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -167,7 +167,7 @@ def _record(summary: Summary, model: Model, options: Options, started: datetime)
         "seconds": round(summary.seconds, 3),
         "versions": versions(),
         "model": {"name": model.card.name, "version": model.card.version, "digest": model.digest},
-        "options": asdict(options),
+        "options": asdict(replace(options, zones=None)) | options.parameters,
         "scenes": [
             {
                 "id": o.id,

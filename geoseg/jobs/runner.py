@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from geoseg.area.sums import ClassTotals
 from geoseg.errors import GeosegError, printable
 from geoseg.inference.recipe import Recipe
 from geoseg.jobs.block import compute_block
@@ -69,8 +68,11 @@ class Runner:
         return self._outcomes
 
     def _feed(self, plans: Iterator[ScenePlan | SceneOutcome], finished: Any) -> None:
-        """Submit blocks until all slots are taken; plan further scenes only as they are needed."""
-        while len(self._blocks) < self._pool.slots:
+        """Submit blocks until all slots are taken; plan further scenes only as they are needed.
+
+        No more scenes are published at once than blocks are in flight: each holds the pieces it has workers make.
+        """
+        while len(self._blocks) + len(self._publishing) < 2 * self._pool.slots and len(self._blocks) < self._pool.slots:
             while not self._waiting:
                 plan = next(plans, None)
                 if plan is None:
@@ -86,7 +88,8 @@ class Runner:
             path = job.parts_folder / f"{block.row_off}_{block.col_off}.tif"
             # a damaged file stays damaged; a server may answer the next time
             retries = 2 if is_remote(job.recipe.scene.href) else 0
-            future = self._pool.submit_block(compute_block, job.recipe, block, path, retries=retries)
+            probabilities = self._options.probabilities
+            future = self._pool.submit_block(compute_block, job.recipe, block, path, probabilities, retries=retries)
             self._blocks[future] = (job, i)
             finished.add(future)
 
@@ -110,7 +113,7 @@ class Runner:
             self._fail(job, message)
             return
         if folder.exists() and not self._options.overwrite:
-            areas = finished_areas(folder, plan.recipe.key, self._options.formats)
+            areas = finished_areas(folder, plan.recipe.key, self._options)
             if areas is not None:
                 self._end(job, status="unchanged", areas=areas)
             else:
@@ -143,11 +146,9 @@ class Runner:
             task = self._pool.submit(
                 publish_scene,
                 job.recipe,
-                [r.part for r in job.results],
-                sum((r.totals for r in job.results), ClassTotals.zero()),
+                job.results,
                 job.folder,
-                self._options.formats,
-                self._options.overwrite,
+                self._options,
             )
             self._publishing[task] = job
             finished.add(task)
@@ -159,7 +160,10 @@ class Runner:
             return
         result = future.result()
         shutil.rmtree(job.parts_folder, ignore_errors=True)
-        self._end(job, status="done", areas=result.areas, n_polygons=result.n_polygons)
+        for note in result.notes:
+            self._listen(Event(kind="note", scene=job.recipe.scene.id, text=note))
+        notes = (*job.recipe.notes, *result.notes)
+        self._end(job, status="done", areas=result.areas, n_polygons=result.n_polygons, notes=notes)
 
     def _reason(self, job: _Job, error: BaseException | None, where: str) -> str:
         """Error of a task as a message that names the file, whatever it was."""
@@ -187,8 +191,7 @@ class Runner:
                 status=status,
                 seconds=time.monotonic() - job.started,
                 pixels=scene.height * scene.width,
-                notes=job.recipe.notes,
-                **what,
+                **({"notes": job.recipe.notes} | what),
             )
         )
 

@@ -23,7 +23,7 @@ from geoseg.errors import OutputError, ParameterError, printable
 from geoseg.inference.lattice import TILE, Block
 from geoseg.outputs.aside import Aside, sha256_of
 
-__all__ = ["Kind", "Part", "PartWriter", "check_part", "iter_strips", "tile_checksums"]
+__all__ = ["Kind", "Part", "PartWriter", "check_part", "iter_strips", "read_window", "tile_checksums"]
 
 Kind = Literal["classes", "confidence", "probabilities"]
 """Which of the rasters of a part. The first two have one band, the probabilities one per class."""
@@ -271,6 +271,44 @@ def _iter_bands(part: Part, bands: Sequence[int]) -> Iterator[tuple[int, NDArray
                 if tile_checksums(found) != part.crcs_of(band, strip):
                     raise _damaged(part)
             yield row, pixels
+
+
+def read_window(part: Part, kind: Kind, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Pixels of whole tiles of a part, compared with their checksums.
+
+    Args:
+        part: The finished block.
+        kind: Which raster of it.
+        row: First row, counted in the block: a multiple of 512.
+        col: First column, likewise.
+        height: Rows, up to the next multiple of 512 or to the end of the block.
+        width: Columns, likewise.
+
+    Returns:
+        (row, col), for probabilities (class, row, col).
+
+    Raises:
+        ParameterError: If the window cuts tiles, or probabilities are asked for of a part that has none.
+        OutputError: If the file is damaged or another one.
+    """
+    block, bands = part.block, part.bands_of(kind)
+    ends = ((row + height, block.height), (col + width, block.width))
+    if row % TILE or col % TILE or any(end % TILE and end != length for end, length in ends) or not bands:
+        raise ParameterError(
+            f"{kind} of {height} x {width} px at row {row}, column {col} of {printable(part.path)}: choose whole tiles, "
+            "and what the part holds"
+        )
+    with _open(part) as dataset:
+        try:
+            pixels = dataset.read(list(bands), window=Window(col, row, width, height))
+        except rasterio.errors.RasterioError as error:
+            raise _damaged(part) from error
+    first, n = col // TILE, -(-width // TILE)
+    for band, found in zip(bands, pixels, strict=True):
+        for down in range(0, height, TILE):
+            if tile_checksums(found[down : down + TILE]) != part.crcs_of(band, (row + down) // TILE)[first : first + n]:
+                raise _damaged(part)
+    return np.asarray(pixels[0] if kind in _SINGLE else pixels)
 
 
 def check_part(part: Part, *, quick: bool = False) -> None:

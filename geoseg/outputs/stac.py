@@ -34,6 +34,7 @@ _TITLES: Final = {
     "confidence": "Confidence (percent)",
     "polygons": "Land-cover polygons",
     "areas": "Area of each class",
+    "zones": "Area of each class in each zone",
     "probabilities": "Probability of each class",
 }
 _EXTENSIONS: Final = (
@@ -81,8 +82,8 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
     Args:
         path: Final name, ``<scene>.json``.
         assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
-            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas`` or ``probabilities``; what follows
-            an underscore tells several of a kind apart (``polygons_shp``).
+            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones`` or ``probabilities``; what
+            follows an underscore tells several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:
@@ -182,7 +183,7 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
         href=f"./{file.path.name}",
         title=_TITLES[kind],
         media_type=_MEDIA_TYPES.get(file.path.suffix),
-        roles=["metadata"] if kind == "areas" else ["data"],
+        roles=["metadata"] if kind in {"areas", "zones"} else ["data"],
         extra_fields=extra,
     )
 

@@ -61,6 +61,13 @@ class Shapes:
         """(n features + 1,) first ring of each feature, whichever of its polygons the rings are of."""
         return self.polygon_offsets if self.feature_offsets is None else self.polygon_offsets[self.feature_offsets]
 
+    def areas_px(self) -> NDArray[np.float64]:
+        """(n features,) planar areas, holes left out; square pixels where these are pixel coordinates."""
+        rings = np.empty(len(self.ring_offsets) - 1)
+        _ring_areas(self.points, self.ring_offsets, rings)
+        first = self.first_rings
+        return np.abs(np.add.reduceat(rings, first[:-1])) if len(self) else rings[:0]
+
     def on_map(self, transform: Affine) -> "Shapes":
         """The same outlines in the coordinates of the map, shells counter-clockwise.
 
@@ -104,3 +111,16 @@ def _to_map(
             col, row = points[source, 0], points[source, 1]
             out[k, 0] = col * a + row * b + c
             out[k, 1] = col * d + row * e + f
+
+
+@njit(nogil=True, cache=True)
+def _ring_areas(points: NDArray[np.float64], ring_offsets: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+    """Signed areas (shoelace, about the first point of each ring)."""
+    for ring in range(len(out)):
+        begin, end = ring_offsets[ring], ring_offsets[ring + 1]
+        x0, y0 = points[begin, 0], points[begin, 1]
+        twice = 0.0
+        for k in range(begin, end - 1):
+            x, y = points[k, 0] - x0, points[k, 1] - y0
+            twice += x * (points[k + 1, 1] - y0) - (points[k + 1, 0] - x0) * y
+        out[ring] = twice / 2

@@ -22,7 +22,7 @@ from geoseg.vector.features import Features, geometry_field
 from geoseg.vector.measure import Measures, Pixels
 from geoseg.vector.rings import Rings
 from geoseg.vector.shapes import Shapes
-from geoseg.vector.simplify import Distance, simplify_coverage
+from geoseg.vector.simplify import AreaChange, Distance, area_change, simplify_coverage
 from geoseg.vector.unite import Grid
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from odc.geo.geobox import GeoBox
 
-__all__ = ["BLOCK_PX", "Outlines", "Vectorizer", "vectorize"]
+__all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "vectorize"]
 
 BLOCK_PX: Final = 2048
 """Side of a block: 25 bytes a pixel and the rings in it are what one in work takes."""
@@ -51,6 +51,30 @@ class Outlines:
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
             raise ParameterError(f"connectivity {self.connectivity}: choose 4 or 8")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Drawn:
+    """What was drawn when the features of a map were gone through last."""
+
+    n: int = 0
+    """Number of features."""
+    pixels: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
+    """By class value, their area in pixels of the map."""
+    outlined: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
+    """By class value, the area within their outlines, in pixels."""
+
+    def add(self, shapes: Shapes, measures: Measures) -> None:
+        """Count some features."""
+        self.n += len(measures)
+        self.pixels += np.bincount(measures.class_id, weights=measures.sums.pixels, minlength=256)
+        self.outlined += np.bincount(measures.class_id, weights=shapes.areas_px(), minlength=256)
+
+    @property
+    def area_change(self) -> AreaChange | None:
+        """What smoothing and simplification did to the areas of classes; None where there are no features."""
+        values = np.flatnonzero(self.pixels)
+        return area_change(values, self.pixels[values], self.outlined[values])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,8 +144,14 @@ class Vectorizer:
                 columns[f"p_{value}"] = mean
         return columns
 
-    def features(self, executor: Executor, *, at_once: int = 1) -> Features:
-        """All polygons as a stream of Arrow batches; each time it is gone through, they are made anew."""
+    def features(self, executor: Executor, *, at_once: int = 1, drawn: Drawn | None = None) -> Features:
+        """All polygons as a stream of Arrow batches; each time it is gone through, they are made anew.
+
+        Args:
+            executor: Runs the work on blocks.
+            at_once: Blocks that it can work on at the same time.
+            drawn: Told what is drawn.
+        """
         import pyarrow as pa
 
         columns: list[tuple[str, Any]] = [("class_id", pa.int32()), ("class_name", pa.string())]
@@ -132,7 +162,11 @@ class Vectorizer:
         metric = self._metric()
 
         def batches() -> "Iterator[pa.RecordBatch]":
+            if drawn is not None:
+                drawn.n, drawn.pixels[:], drawn.outlined[:] = 0, 0, 0
             for shapes, measures, _ in self.shapes(executor, at_once=at_once):
+                if drawn is not None:
+                    drawn.add(shapes, measures)
                 values = self.columns(shapes, measures, metric)
                 arrays = [pa.array(values[name], kind, from_pandas=True) for name, kind in columns]
                 yield pa.RecordBatch.from_arrays([shapes.on_map(self.geobox.transform).wkb(), *arrays], schema=schema)

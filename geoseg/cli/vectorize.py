@@ -1,0 +1,60 @@
+"""`geoseg vectorize`: any categorical raster as polygons."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli.options import outline_options, talk_options
+
+__all__ = ["vectorize"]
+
+
+@click.command()
+@click.argument("classes", metavar="CLASSES.tif")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    multiple=True,
+    help="File of the polygons: .gpkg, .shp, .fgb, .parquet or .geojson; may be given several times.",
+)
+@click.option(
+    "--legend",
+    metavar="NAME",
+    help="A well-known legend to take names from where the file has none: worldcover, dynamic-world, nlcd, corine, cdl.",
+)
+@outline_options
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@talk_options
+def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
+    """Polygons of CLASSES.tif, any raster of classes: a valid coverage with true areas.
+
+    Names and colours are those of the file, where it has them.
+    """
+    from geoseg.cli.talk import Talk, set_up_logging
+    from geoseg.errors import OutputError, printable
+
+    verbosity = -1 if asked["quiet"] else asked["verbose"]
+    set_up_logging(verbosity, asked["log_format"])
+    for output in outputs:
+        if output.exists() and not asked["overwrite"]:
+            raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")
+
+    from geoseg.cli.options import outlines_of
+    from geoseg.jobs.vectorize import format_of, vectorize_raster
+    from geoseg.scene.class_raster import open_class_raster
+
+    for output in outputs:
+        format_of(output)
+    outlines, min_area = outlines_of(asked)
+    raster = open_class_raster(classes, legend=asked["legend"])
+    with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        for note in raster.notes:
+            talk.say(f"{printable(classes)}: {note}")
+        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area)
+        if outlines.smooth or outlines.simplify is not None:
+            talk.say(str(drawn.area_change or ""))
+        talk.say(f"{drawn.n} polygons in {', '.join(str(printable(o)) for o in outputs)}")

@@ -1,0 +1,123 @@
+"""The polygons of any categorical raster in a file: `geoseg vectorize` as a function."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg import __version__
+from geoseg.area.pixel_area import PixelAreas
+from geoseg.errors import ParameterError, printable
+from geoseg.inference.lattice import Block, blocks
+from geoseg.legend import Legend
+from geoseg.outputs.vectors import FORMATS, write_polygons
+from geoseg.scene.class_raster import ClassReader, ClassRaster
+from geoseg.vector.measure import Pixels
+from geoseg.vector.merged import merged
+from geoseg.vector.min_area import MinArea
+from geoseg.vector.unite import Grid
+from geoseg.vector.vectorizer import BLOCK_PX, Drawn, Outlines, Vectorizer
+
+__all__ = ["format_of", "vectorize_raster"]
+
+_HELD_PX = 1 << 26
+"""A map up to this many pixels is held in memory: a file is decoded once then, not twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Map:
+    """Reads blocks of a class raster, from memory where it is small."""
+
+    raster: ClassRaster
+    areas: PixelAreas
+    held: NDArray[np.uint8] | None
+
+    def __call__(self, block: Block) -> Pixels:
+        if self.held is not None:
+            classes = self.held[block.row_off : block.row_end, block.col_off : block.col_end]
+        else:
+            classes = self.raster.read(block.row_off, block.col_off, block.height, block.width)
+        return Pixels(classes=classes, areas=self.areas)
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's suffix stands for.
+
+    Raises:
+        ParameterError: If there is none.
+    """
+    for name, kind in FORMATS.items():
+        if path.suffix.lower() == kind.suffix:
+            return name
+    known = ", ".join(kind.suffix for kind in FORMATS.values())
+    raise ParameterError(f"{printable(path.name)}: no polygon format ends like this: choose one of {known}")
+
+
+def vectorize_raster(
+    raster: ClassRaster,
+    paths: Sequence[Path],
+    *,
+    outlines: Outlines,
+    min_area: MinArea | None = None,
+    threads: int | None = None,
+) -> Drawn:
+    """Write the polygons of a class map, block by block, into one file or several.
+
+    Args:
+        raster: The class map.
+        paths: Final names; their suffixes say the formats.
+        outlines: How polygons are drawn.
+        min_area: Smaller regions are merged into their neighbours first.
+        threads: Blocks in work at the same time; as many as there are cores by default.
+
+    Returns:
+        What was drawn.
+
+    Raises:
+        ParameterError: If a suffix stands for no format.
+        SceneError: If the map cannot be read.
+        OutputError: If a file cannot be written, or does not read back.
+    """
+    formats = [format_of(path) for path in paths]
+    threads = threads or os.cpu_count() or 1
+    shape = raster.geobox.shape[0], raster.geobox.shape[1]
+    small = shape[0] * shape[1] <= _HELD_PX
+    read = _Map(raster=raster, areas=PixelAreas.of(raster.geobox), held=raster.read(0, 0, *shape) if small else None)
+    grid = Grid.of(list(blocks(*shape, block_height=BLOCK_PX, block_width=BLOCK_PX)))
+    with ThreadPoolExecutor(threads, "geoseg-vector") as pool:
+        vectorizer = Vectorizer(
+            geobox=raster.geobox,
+            legend=_legend(raster, read, grid),
+            grid=grid,
+            read=read,
+            outlines=outlines,
+            areas=read.areas,
+        )
+        if min_area is not None:
+            smaller = merged(grid, read, min_area, pool, nodata=raster.legend.nodata)
+            vectorizer = replace(vectorizer, read=smaller)
+        drawn = Drawn()
+        features = vectorizer.features(pool, at_once=threads, drawn=drawn)
+        for path, name in zip(paths, formats, strict=True):
+            write_polygons(
+                features, path, format=name, legend=vectorizer.legend, metadata={"GEOSEG_VERSION": __version__}
+            )
+    return drawn
+
+
+def _legend(raster: ClassRaster, read: _Map, grid: Grid) -> Legend:
+    """The legend, with classes that occur and have no name added."""
+    if not raster.named:  # then it was made from all values
+        return raster.legend
+    present = np.zeros(256, dtype=np.bool_)
+    if read.held is not None:
+        present[np.unique(read.held)] = True
+    else:
+        with ClassReader(raster) as reader:
+            for b in grid.blocks:
+                present[np.unique(reader.read(b.row_off, b.col_off, b.height, b.width))] = True
+    return raster.legend_of(v for v in np.flatnonzero(present).tolist() if v != raster.legend.nodata)
