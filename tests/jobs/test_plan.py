@@ -71,6 +71,10 @@ def test_windows_on_borders_are_counted_for_each_block(write_scene: WriteScene) 
     assert cut.n_forward >= whole.n_forward
     assert 0 < cut.memory_bytes(1) < whole.memory_bytes(1)
     assert whole.memory_bytes(2) > whole.memory_bytes(1)
+    # three classes' worth of rows instead of two's
+    three = replace(whole, recipe=recipe_for(recipe.scene, load_model("kmeans:3")))
+    more = [plan.memory_bytes(1, probabilities=True) - plan.memory_bytes(1) for plan in (whole, three)]
+    assert more[1] == 3 / 2 * more[0] > 0
 
 
 def test_the_memory_of_a_block_does_not_grow_with_the_scene(tmp_path: Path, write_scene: WriteScene) -> None:
