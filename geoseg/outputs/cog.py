@@ -34,8 +34,9 @@ _PROFILES: Final[dict[Kind, dict[str, Any]]] = {
     "classes": {"level": 6, "predictor": "NO", "overview_resampling": "mode"},
     # the average counts valid pixels only, because the source declares its nodata
     "confidence": {"level": 1, "predictor": "YES", "overview_resampling": "average"},
-    # likewise; GDAL's COG driver has all bands of a tile together, which every reader can
-    "probabilities": {"level": 1, "predictor": "YES", "overview_resampling": "average"},
+    # likewise; GDAL's COG driver lays the bands of a tile together, which every reader knows. Six classes at 3000 x
+    # 3000 px, level 1 without and with predictor: 0.5 s, 15.1 and 16.5 MB; 4: 0.5 s, 14.3 and 16.2; 6: 0.8 s, 13.4
+    "probabilities": {"level": 4, "predictor": "NO", "overview_resampling": "average"},
 }
 
 
