@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas as gpd
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 import yaml
 
 from tests.conftest import Command, Ended, WriteScene, blobs, read
@@ -39,6 +41,10 @@ def tags(out: Path) -> str:
         return str(dataset.tags()["GEOSEG_KEY"])
 
 
+def polygons(out: Path) -> gpd.GeoDataFrame:
+    return gpd.read_file(out / "scene" / "scene_polygons.gpkg", layer="landcover")
+
+
 CASES: list[tuple[list[object], Look]] = [
     (["-m", "kmeans:4"], lambda out, _: len(pd.read_csv(out / "scene" / "scene_areas.csv"))),
     (["--bands", "a,b,c"], lambda out, _: item(out)["bands"]),
@@ -52,6 +58,12 @@ CASES: list[tuple[list[object], Look]] = [
     (["--format", "shp"], lambda out, _: {".shp", ".dbf", ".prj", ".shx"} <= files(out)),
     (["-f", "fgb", "-f", "parquet"], lambda out, _: {".fgb", ".parquet"} <= files(out)),
     (["--no-polygons"], lambda out, _: ".gpkg" in files(out)),
+    (["--probabilities"], lambda out, _: (out / "scene" / "scene_probabilities.tif").is_file()),
+    (["--min-area", "9px"], lambda out, _: len(polygons(out))),
+    (["--connectivity", "8"], lambda out, _: len(polygons(out))),
+    (["--smooth"], lambda out, _: polygons(out).perim_m.sum()),
+    (["--simplify", "20m"], lambda out, _: polygons(out).perim_m.sum()),
+    (["--zones", "zones.gpkg", "--zone-id", "name"], lambda out, _: (out / "scene" / "scene_zones.csv").is_file()),
     (["-q"], lambda _, ended: (bool(ended.err), bool(ended.out))),
     (["-v"], lambda _, ended: "a block of" in ended.err),
     (["-vv"], lambda _, ended: "1 blocks" in ended.err),
@@ -85,6 +97,10 @@ def test_an_option_changes_what_it_says(
     before = plain(look)
     path = write_scene()
     out = path.parents[1] / "out"
+    if "--zones" in words:
+        words = [path.parent / w if w == "zones.gpkg" else w for w in words]
+        square = shapely.box(400_100, 4_999_500, 400_500, 4_999_900)
+        gpd.GeoDataFrame({"name": ["here"]}, geometry=[square], crs=32633).to_file(path.parent / "zones.gpkg")
     ended = geoseg_command("run", path, "-o", out, *([] if "-m" in words else ["-m", "kmeans:3"]), *words)
     assert ended.code == 0, ended.err
     assert look(out, ended) != before

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
+from geoseg.area.expected import expected_totals
+from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import OutputError, ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.cluster import Pool, connect
 from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
 from geoseg.models.load import load_model
+from geoseg.scene.open import open_scene
 from tests.conftest import Command, WriteScene, blobs, read
 
 KMEANS = ["-m", "kmeans:3"]
@@ -57,7 +61,7 @@ def test_what_is_finished_is_skipped_and_not_touched(write_scene: WriteScene, ge
 
 @pytest.mark.parametrize(
     "words",
-    [["-m", "kmeans:5"], [*KMEANS, "--window", "64"], [*KMEANS, "-f", "fgb"]],
+    [["-m", "kmeans:5"], [*KMEANS, "--window", "64"], [*KMEANS, "-f", "fgb"], [*KMEANS, "--probabilities"]],
     ids=lambda words: " ".join(words),
 )
 def test_other_results_are_refused_unless_they_may_be_replaced(
@@ -78,6 +82,85 @@ def test_other_results_are_refused_unless_they_may_be_replaced(
     assert tree(out / "scene")["scene.json"] != before["scene.json"]
     assert (out / "scene" / "notes of mine.txt").read_text() == "keep"
     assert not hidden(out)
+
+
+def test_probabilities_are_kept_where_they_are_not_asked_for_again(
+    write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    first, second = write_scene("in/first.tif"), write_scene("in/second.tif", seed=1)
+    out = first.parents[1] / "out"
+    assert geoseg_command("run", first, "-o", out, *KMEANS, "--probabilities").code == 0
+    before = tree(out / "first")
+    assert "expected_ha" in pd.read_csv(out / "areas.csv").columns
+    # a scene without probabilities beside one that has them: the tables go together all the same
+    ended = geoseg_command("run", first, second, "-o", out, *KMEANS)
+    assert ended.code == 0, ended.err
+    assert "first: unchanged" in ended.err
+    assert set(pd.read_csv(out / "areas.csv").scene) == {"first", "second"}
+    assert "expected_ha" not in pd.read_csv(out / "areas.csv").columns
+    again = geoseg_command("run", first, second, "-o", out, *KMEANS, "--probabilities")
+    assert again.code == 1
+    assert "first: unchanged" in again.err
+    assert "second" in again.err.split("pass --overwrite")[0]
+    assert "expected_ha" in pd.read_csv(out / "areas.csv").columns
+    assert tree(out / "first") == before
+
+
+def test_probabilities_areas_and_confidence_tell_one_story(
+    write_scene: WriteScene, geoseg_command: Command, random_unet: Path
+) -> None:
+    pixels = blobs(150, 190)
+    pixels[:, 20:50, 30:90] = 0
+    path = write_scene(pixels=pixels, nodata=0)
+    out = path.parents[1] / "out"
+    ended = geoseg_command("run", path, "-o", out, "-m", random_unet, "--probabilities", "--no-polygons")
+    assert ended.code == 0, ended.err
+    folder = out / "scene"
+    classes, confidence = (read(folder / f"scene_{name}.tif") for name in ("classes", "confidence"))
+    with rasterio.open(folder / "scene_probabilities.tif") as dataset:
+        probabilities = dataset.read()
+        assert dataset.descriptions == tuple(f"class {i}" for i in range(4))
+        assert dataset.scales == (1 / 254,) * 4
+    valid = classes != 255
+    np.testing.assert_array_equal(valid, ~(pixels == 0).all(axis=0))
+    np.testing.assert_array_equal(probabilities == 255, np.broadcast_to(~valid, probabilities.shape))
+    shares = probabilities[:, valid].astype(int)
+    assert (shares.sum(axis=0) == 254).all()
+    winner = np.take_along_axis(shares, classes[valid][None].astype(int), 0)[0]
+    np.testing.assert_array_equal(winner, shares.max(axis=0))
+    assert np.abs(winner / 2.54 - confidence[valid]).max() <= 0.5 + 1 / 2.54 + 0.01
+    table = pd.read_csv(folder / "scene_areas.csv")
+    areas = PixelAreas.of(open_scene(str(path)).geobox)
+    expected = expected_totals(probabilities, areas).area_m2(areas.unit_m2) / 10_000
+    assert table.expected_ha.tolist() == expected.tolist()
+    assert table.expected_ha.sum() == pytest.approx(table.area_ha.sum(), rel=1e-12)
+    assert json.loads((folder / "scene.json").read_text("utf-8"))["assets"]["probabilities"]["file:size"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [["--block-size", "512"], ["-j", "2", "--block-size", "1024"], ["--batch-size", "3"]])
+def test_no_cut_shows_in_the_probabilities_or_the_expected_areas(
+    cut: list[str], write_scene: WriteScene, geoseg_command: Command, random_unet: Path
+) -> None:
+    path = write_scene(shape=(530, 1100), nodata=0, tiled=True, blockxsize=256, blockysize=128)
+    found = []
+    for name, more in (("whole", []), ("cut", cut)):
+        words = [
+            "run",
+            path,
+            "-o",
+            path.parents[1] / name,
+            "-m",
+            random_unet,
+            "--no-polygons",
+            "--probabilities",
+            *more,
+        ]
+        ended = geoseg_command(*words)
+        assert ended.code == 0, ended.err
+        folder = path.parents[1] / name / "scene"
+        found.append([(folder / f"scene_{ending}").read_bytes() for ending in ("probabilities.tif", "areas.csv")])
+    assert found[0] == found[1]
 
 
 def test_a_damaged_result_is_not_taken_for_a_finished_one(write_scene: WriteScene, geoseg_command: Command) -> None:
