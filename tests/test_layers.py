@@ -79,7 +79,11 @@ def test_every_room_is_in_the_order() -> None:
     assert {room_of(m) for m in MODULES} - {"__init__"} <= set(ROOMS)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["models", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["run", "--help"], ["--version"], ["models", "--help"], ["vectorize", "--help"], ["areas", "--help"]],
+    ids=" ".join,
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys\n"

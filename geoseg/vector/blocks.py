@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -24,7 +24,21 @@ from geoseg.vector.rings import Rings, arrange, by_rank
 from geoseg.vector.trace import Traced, trace
 from geoseg.vector.unite import Grid, Seams, Sides, sides_of, unite
 
-__all__ = ["BlockPolygons", "Joiner", "polygonize_blocks", "survey_block", "trace_block"]
+__all__ = ["BlockPolygons", "Joiner", "OpenPieces", "polygonize_blocks", "survey_block", "trace_block"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenPieces:
+    """The pieces in a block of features that go on beyond it."""
+
+    walks: OpenWalks
+    """Their rings and chains."""
+    groups: NDArray[np.int64]
+    """(m,) their groups, ascending."""
+    measures: Measures
+    """(m,) what was summed up over them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,12 +49,8 @@ class BlockPolygons:
     """Of the features that lie within the block, in the row-major order of their first pixels."""
     measures: Measures
     """Of these features."""
-    open_walks: OpenWalks
-    """Rings and chains of the others."""
-    open_groups: NDArray[np.int64]
-    """(m,) group of each feature that goes on beyond the block, ascending."""
-    open_measures: Measures
-    """(m,) what of them lies in the block."""
+    open: OpenPieces
+    """What of the others lies in the block."""
 
 
 def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int = 4) -> Sides:
@@ -89,11 +99,16 @@ def trace_block(
     return BlockPolygons(
         rings=whole,
         measures=measures.take(inside) if connectivity == 4 else measures.take(inside).grouped(of_feature, len(whole)),
-        open_walks=OpenWalks.joined(
-            [_open(walks, which, scene_wide, feature_group) for walks, which in ((rings, open_rings), (chains, None))]
+        open=OpenPieces(
+            walks=OpenWalks.joined(
+                [
+                    _open(rings, open_rings, scene_wide, feature_group),
+                    _open(chains, None, scene_wide, feature_group),
+                ]
+            ),
+            groups=open_groups,
+            measures=measures.take(open_labels - 1).grouped(place, len(open_groups)),
         ),
-        open_groups=open_groups,
-        open_measures=measures.take(open_labels - 1).grouped(place, len(open_groups)),
     )
 
 
@@ -175,11 +190,11 @@ class Joiner:
         self._groups: list[NDArray[np.int64]] = []
         self._measures: list[Measures] = []
 
-    def add(self, found: BlockPolygons) -> None:
+    def add(self, pieces: OpenPieces) -> None:
         """Take what a block hands on."""
-        self._walks.append(found.open_walks)
-        self._groups.append(found.open_groups)
-        self._measures.append(found.open_measures)
+        self._walks.append(pieces.walks)
+        self._groups.append(pieces.groups)
+        self._measures.append(pieces.measures)
 
     def finished(self, row: int) -> tuple[Rings, Measures] | None:
         """The features that reach no further than this row of blocks, all of which have been added."""
@@ -201,39 +216,41 @@ class Joiner:
 def polygonize_blocks(
     grid: Grid,
     read: Callable[[Block], Pixels],
+    finish: Callable[[Rings, Measures], T],
     executor: Executor,
     *,
     nodata: int,
     connectivity: int = 4,
     at_once: int = 1,
-) -> Iterator[tuple[Rings, Measures]]:
+) -> Iterator[T]:
     """The polygons of a map, block by block.
 
     Args:
         grid: The blocks.
         read: Gives the pixels of a block; called twice for each, wherever the executor runs it.
+        finish: What to make of the rings of some features and of what was summed up over them; called there, too.
         executor: Runs the work on blocks: threads, or Dask through ``client.get_executor()``.
         nodata: Class value that means "no observation"; with -1 every value is a class.
         connectivity: 4, or 8 for features whose pixels may touch at corners only.
         at_once: Blocks that the executor can work on at the same time.
 
     Yields:
-        Rings with what was summed up over them: for each block the features within it, and after each row of blocks
-        those that are finished with it.
+        What ``finish`` made: for each block of the features within it, and after each row of blocks of those that are
+        finished with it.
     """
     numbered = list(enumerate(grid.blocks))
     surveys = ((_survey, read, block, nodata, connectivity) for _, block in numbered)
     seams, last_row = unite(grid, list(_in_order(executor, surveys, at_once)), connectivity=connectivity)
     joiner = Joiner(last_row, connectivity=connectivity)
-    work = ((_trace, read, block, seams[i], nodata, connectivity, i) for i, block in numbered)
-    for i, found in enumerate(_in_order(executor, work, at_once)):
-        if len(found.rings):
-            yield found.rings, found.measures
+    work = ((_trace, read, finish, block, seams[i], nodata, connectivity, i) for i, block in numbered)
+    for i, (whole, found) in enumerate(_in_order(executor, work, at_once)):
+        if whole is not None:
+            yield whole
         joiner.add(found)
         if (i + 1) % grid.n_cols == 0:
             finished = joiner.finished(i // grid.n_cols)
             if finished is not None:
-                yield finished
+                yield executor.submit(finish, *finished).result()
 
 
 def _survey(read: Callable[[Block], Pixels], block: Block, nodata: int, connectivity: int) -> Sides:
@@ -241,9 +258,16 @@ def _survey(read: Callable[[Block], Pixels], block: Block, nodata: int, connecti
 
 
 def _trace(
-    read: Callable[[Block], Pixels], block: Block, seams: Seams, nodata: int, connectivity: int, number: int
-) -> BlockPolygons:
-    return trace_block(read(block), block, seams, nodata=nodata, connectivity=connectivity, number=number)
+    read: Callable[[Block], Pixels],
+    finish: Callable[[Rings, Measures], T],
+    block: Block,
+    seams: Seams,
+    nodata: int,
+    connectivity: int,
+    number: int,
+) -> tuple[T | None, OpenPieces]:
+    found = trace_block(read(block), block, seams, nodata=nodata, connectivity=connectivity, number=number)
+    return finish(found.rings, found.measures) if len(found.rings) else None, found.open
 
 
 def _in_order(executor: Executor, calls: Iterable[tuple[Any, ...]], at_once: int) -> Iterator[Any]:

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ __all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "vectorize"]
 
 BLOCK_PX: Final = 2048
 """Side of a block: 25 bytes a pixel and the rings in it are what one in work takes."""
+T = TypeVar("T")
 _ROWS: Final = 50_000  # features of a batch that was simplified
 
 
@@ -64,11 +65,24 @@ class Drawn:
     outlined: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
     """By class value, the area within their outlines, in pixels."""
 
-    def add(self, shapes: Shapes, measures: Measures) -> None:
-        """Count some features."""
-        self.n += len(measures)
-        self.pixels += np.bincount(measures.class_id, weights=measures.sums.pixels, minlength=256)
-        self.outlined += np.bincount(measures.class_id, weights=shapes.areas_px(), minlength=256)
+    @classmethod
+    def of(cls, shapes: Shapes, measures: Measures) -> "Drawn":
+        """Some features."""
+        pixels, outlined = (
+            np.bincount(measures.class_id, weights=weights, minlength=256).astype(np.float64)
+            for weights in (measures.sums.pixels, shapes.areas_px())
+        )
+        return cls(n=len(measures), pixels=pixels, outlined=outlined)
+
+    def add(self, other: "Drawn") -> None:
+        """Count others, too."""
+        self.n += other.n
+        self.pixels += other.pixels
+        self.outlined += other.outlined
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.n, self.pixels[:], self.outlined[:] = 0, 0, 0
 
     @property
     def area_change(self) -> AreaChange | None:
@@ -96,22 +110,25 @@ class Vectorizer:
     with_probabilities: bool = False
     """Whether the pixels come with the probability of each class."""
 
-    def shapes(self, executor: Executor, *, at_once: int = 1) -> Iterator[tuple[Shapes, Measures, NDArray[np.int64]]]:
-        """Outlines in pixel coordinates, what was summed up in them, and their first pixels.
+    def go_through(
+        self, finish: Callable[[Shapes, Measures, NDArray[np.int64]], T], executor: Executor, *, at_once: int = 1
+    ) -> Iterator[T]:
+        """What ``finish`` makes of all features, some at a time.
 
-        Memory is that of the blocks in work and of the features that go on beyond them; to simplify borders, all
-        features are held.
+        It is given outlines in pixel coordinates, what was summed up in them, and their first pixels. Memory is that of
+        the blocks in work and of the features that go on beyond them; to simplify borders, all features are held.
         """
         nodata, smooth = self.legend.nodata, self.outlines.smooth
         options = {"connectivity": self.outlines.connectivity, "at_once": at_once}
         if self.outlines.simplify is None:
-            for rings, measures in polygonize_blocks(self.grid, self.read, executor, nodata=nodata, **options):
-                yield Shapes.of(rings, smooth=smooth), measures, rings.first_pixels
+            drawn = _Outlined(finish=finish, smooth=smooth)
+            yield from polygonize_blocks(self.grid, self.read, drawn, executor, nodata=nodata, **options)
             return
         # Borders to nodata are simplified as those between classes are: nodata is drawn, too, and then left out.
-        found = list(polygonize_blocks(self.grid, self.read, executor, nodata=-1, **options))
+        found = list(polygonize_blocks(self.grid, self.read, _pair, executor, nodata=-1, **options))
         if found:
-            yield from _simplified(found, nodata, smooth, self.outlines.simplify.pixels(self._gsd_m()))
+            for some in _simplified(found, nodata, smooth, self.outlines.simplify.pixels(self._gsd_m())):
+                yield finish(*some)
 
     def columns(self, shapes: Shapes, measures: Measures, metric: Metric | None) -> dict[str, NDArray[Any]]:
         """The attributes of features by name; ``class_name`` is that of ``class_id``.
@@ -159,17 +176,16 @@ class Vectorizer:
         if self.with_probabilities:
             columns += [(f"p_{value}", pa.float64()) for value in self.legend.values]
         schema = pa.schema([geometry_field(), *(pa.field(*c) for c in columns)])
-        metric = self._metric()
+        # without what reads the pixels: this goes to the workers with every block
+        finish = _Batch(vectorizer=replace(self, read=_unread), metric=self._metric(), schema=schema)
 
         def batches() -> "Iterator[pa.RecordBatch]":
             if drawn is not None:
-                drawn.n, drawn.pixels[:], drawn.outlined[:] = 0, 0, 0
-            for shapes, measures, _ in self.shapes(executor, at_once=at_once):
+                drawn.clear()
+            for batch, counts in self.go_through(finish, executor, at_once=at_once):
                 if drawn is not None:
-                    drawn.add(shapes, measures)
-                values = self.columns(shapes, measures, metric)
-                arrays = [pa.array(values[name], kind, from_pandas=True) for name, kind in columns]
-                yield pa.RecordBatch.from_arrays([shapes.on_map(self.geobox.transform).wkb(), *arrays], schema=schema)
+                    drawn.add(counts)
+                yield batch
 
         return Features(
             schema=schema,
@@ -184,15 +200,17 @@ class Vectorizer:
         import pandas as pd
 
         metric = self._metric()
-        geometries: list[NDArray[np.object_]] = [np.empty(0, dtype=object)]
-        tables: list[dict[str, NDArray[Any]]] = [
-            self.columns(_NO_SHAPES, Measures.none(self.with_probabilities * len(self.legend)), None)
-        ]
-        firsts: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
-        for shapes, measures, first in self.shapes(executor, at_once=at_once):
-            geometries.append(shapes.on_map(self.geobox.transform).geometries())
-            tables.append(self.columns(shapes, measures, metric))
-            firsts.append(first)
+
+        def finish(
+            shapes: Shapes, measures: Measures, first: NDArray[np.int64]
+        ) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]], NDArray[np.int64]]:
+            geometries = shapes.on_map(self.geobox.transform).geometries()
+            return geometries, self.columns(shapes, measures, metric), first
+
+        none = Measures.none(self.with_probabilities * len(self.legend))
+        found = [(_ZERO[:0].astype(object), self.columns(_NO_SHAPES, none, None), _ZERO[:0])]
+        found += self.go_through(finish, executor, at_once=at_once)
+        geometries, tables, firsts = zip(*found, strict=True)
         order = np.argsort(np.concatenate(firsts))
         table = {name: np.concatenate([t[name] for t in tables])[order] for name in tables[0]}
         columns = pd.DataFrame(table).astype({"class_name": "str"})
@@ -210,6 +228,43 @@ class Vectorizer:
         for c in self.legend:
             names[c.value] = c.name
         return names
+
+
+def _pair(rings: Rings, measures: Measures) -> tuple[Rings, Measures]:
+    return rings, measures
+
+
+def _unread(_: Block) -> Pixels:
+    raise AssertionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlined:
+    """Hands on the outlines of rings."""
+
+    finish: Callable[[Shapes, Measures, NDArray[np.int64]], Any]
+    smooth: bool
+
+    def __call__(self, rings: Rings, measures: Measures) -> Any:
+        return self.finish(Shapes.of(rings, smooth=self.smooth), measures, rings.first_pixels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Makes an Arrow batch of features, and counts what is in it."""
+
+    vectorizer: Vectorizer
+    metric: Metric | None
+    schema: Any
+
+    def __call__(self, shapes: Shapes, measures: Measures, _: NDArray[np.int64]) -> tuple[Any, Drawn]:
+        import pyarrow as pa
+
+        values = self.vectorizer.columns(shapes, measures, self.metric)
+        wkb = shapes.on_map(self.vectorizer.geobox.transform).wkb()
+        attributes = list(self.schema)[1:]
+        arrays = [pa.array(values[f.name], f.type, from_pandas=True) for f in attributes]
+        return pa.RecordBatch.from_arrays([wkb, *arrays], schema=self.schema), Drawn.of(shapes, measures)
 
 
 _ZERO: Final = np.zeros(1, dtype=np.int64)

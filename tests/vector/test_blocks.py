@@ -36,7 +36,8 @@ def polygons_of(
         return Pixels(classes=classes[block.row_off : block.row_end, block.col_off : block.col_end])
 
     with ThreadPoolExecutor(threads) as pool:
-        found = list(polygonize_blocks(grid, read, pool, nodata=255, connectivity=connectivity, at_once=threads))
+        options = {"connectivity": connectivity, "at_once": threads}
+        found = list(polygonize_blocks(grid, read, lambda *both: both, pool, nodata=255, **options))
     if not found:
         return np.empty(0, object), np.empty(0, np.uint8), np.empty(0, np.int64)
     shapes = [Shapes.of(rings).on_map(TRANSFORM).geometries() for rings, _ in found]

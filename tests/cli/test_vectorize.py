@@ -1,0 +1,220 @@
+"""`geoseg vectorize` as a user runs it: categorical rasters in, polygons out."""
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy.ndimage import gaussian_filter
+
+from geoseg.vector import polygonize
+from tests.conftest import Command
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "class-maps"
+UTM = Affine(10, 0, 600_000, 0, -10, 5_000_000)
+
+
+def natural(rows: int, cols: int, *, sigma: float = 3.0, seed: int = 0) -> NDArray[np.uint8]:
+    """Classes 1 to 4 in smooth blobs, with some nodata (255)."""
+    rng = np.random.default_rng(seed)
+    fields = [gaussian_filter(rng.standard_normal((rows, cols)), sigma) for _ in range(5)]
+    classes = np.argmax(fields, axis=0).astype(np.uint8) + 1
+    classes[classes == 5] = 255
+    return classes
+
+
+def write_map(path: Path, pixels: NDArray[Any], **changes: Any) -> Path:
+    profile = {"crs": "EPSG:32633", "transform": UTM, "nodata": 255, "dtype": pixels.dtype} | changes
+    height, width = pixels.shape
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=height, width=width, **profile) as dataset:
+        dataset.write(pixels, 1)
+        if pixels.dtype == np.uint8:
+            dataset.write_colormap(1, {v: (40 * v, 255 - 40 * v, 90, 255) for v in range(1, 5)})
+    return path
+
+
+@pytest.fixture
+def map_path(tmp_path: Path) -> Path:
+    return write_map(tmp_path / "map.tif", natural(120, 150))
+
+
+def table(path: Path) -> Any:
+    if path.suffix == ".parquet":
+        return gpd.read_parquet(path)
+    return gpd.read_file(path, layer="landcover") if path.suffix == ".gpkg" else gpd.read_file(path)
+
+
+def test_every_format_holds_the_same_polygons(map_path: Path, geoseg_command: Command) -> None:
+    paths = [map_path.with_name(f"p.{suffix}") for suffix in ("gpkg", "shp", "fgb", "parquet", "geojson")]
+    ended = geoseg_command("vectorize", map_path, *[w for p in paths for w in ("-o", p)])
+    assert ended.code == 0, ended.err
+    expected = polygonize(natural(120, 150), transform=UTM)
+    assert f"{len(expected)} polygons" in ended.err
+    for path in paths:
+        found = table(path)
+        assert list(found.columns) == ["class_id", "class_name", "area_m2", "perim_m", "mean_conf", "geometry"]
+        assert len(found) == len(expected)
+        assert found.crs.to_epsg() == (4326 if path.suffix == ".geojson" else 32633)
+        assert found.area_m2.sum() == pytest.approx(expected.pixels.sum() * 100, rel=1e-3)
+        on_map = found.to_crs(32633).geometry.set_precision(1e-3).normalize()
+        wanted = gpd.GeoSeries(expected.geometry, crs=32633).set_precision(1e-3).normalize()
+        # an edge whose ends are rounded to 1e-9 degrees is as good as straight in UTM over some pixels
+        if path.suffix != ".geojson":
+            assert set(on_map.to_wkb()) == set(wanted.to_wkb())
+        else:
+            assert on_map.area.sum() == pytest.approx(wanted.area.sum(), rel=1e-7)
+
+
+def test_a_map_of_several_blocks_gives_the_rings_of_the_whole(tmp_path: Path, geoseg_command: Command) -> None:
+    classes = natural(2100, 2070, sigma=8.0)
+    out = tmp_path / "p.fgb"
+    assert geoseg_command("vectorize", write_map(tmp_path / "map.tif", classes), "-o", out).code == 0
+    found, expected = table(out), polygonize(classes, transform=UTM)
+    assert found.geometry.is_valid.all()
+    assert set(found.normalize().to_wkb()) == set(gpd.GeoSeries(expected.geometry).normalize().to_wkb())
+    shapes = zip(found.geometry, found.class_id, strict=True)
+    again = rasterize(shapes, out_shape=classes.shape, transform=UTM, fill=255, dtype="uint8")
+    np.testing.assert_array_equal(again, classes)
+
+
+def test_small_regions_are_merged_and_no_area_is_lost(map_path: Path, geoseg_command: Command) -> None:
+    out = map_path.with_name("p.gpkg")
+    plain = map_path.with_name("plain.gpkg")
+    assert geoseg_command("vectorize", map_path, "-o", plain).code == 0
+    assert geoseg_command("vectorize", map_path, "-o", out, "--min-area", "0.5ha").code == 0
+    before, after = table(plain), table(out)
+    assert len(after) < len(before)
+    assert after.area_m2.sum() == pytest.approx(before.area_m2.sum(), rel=1e-12)
+    small = after[after.area_m2 < 5000]
+    # what is left has no neighbour but nodata
+    touching = small.sjoin(after[["geometry"]], predicate="touches")
+    shared = [
+        small.geometry[i].intersection(after.geometry[j]).length
+        for i, j in zip(touching.index, touching.index_right, strict=True)
+    ]
+    assert not any(shared)
+
+
+@pytest.mark.parametrize("words", [["--smooth"], ["--simplify", "15m"], ["--smooth", "--simplify", "1.5px"]], ids=str)
+def test_drawn_otherwise_it_is_still_a_coverage_with_the_areas_of_the_pixels(
+    map_path: Path, geoseg_command: Command, words: list[str]
+) -> None:
+    plain, out = map_path.with_name("plain.gpkg"), map_path.with_name("p.gpkg")
+    assert geoseg_command("vectorize", map_path, "-o", plain).code == 0
+    ended = geoseg_command("vectorize", map_path, "-o", out, *words)
+    assert ended.code == 0, ended.err
+    before, after = table(plain), table(out)
+    assert after.geometry.is_valid.all()
+    assert shapely.coverage_is_valid(after.geometry.array)
+    assert sorted(after.area_m2) == sorted(before.area_m2)
+    assert after.perim_m.sum() < before.perim_m.sum()
+    assert "area change: " in ended.err
+    assert tuple(after.total_bounds) == tuple(before.total_bounds)
+    change = float(ended.err.split("area change: ")[1].split(" %")[0])
+    assert after.area.sum() / before.area.sum() - 1 == pytest.approx(change / 100, abs=1e-6)
+
+
+def test_pixels_that_touch_at_corners_can_be_one_feature(map_path: Path, geoseg_command: Command) -> None:
+    four, eight = map_path.with_name("four.gpkg"), map_path.with_name("eight.gpkg")
+    noisy = write_map(map_path.with_name("noisy.tif"), natural(40, 40, sigma=0.4))
+    assert geoseg_command("vectorize", noisy, "-o", four).code == 0
+    assert geoseg_command("vectorize", noisy, "-o", eight, "--connectivity", 8).code == 0
+    parts, features = table(four), table(eight)
+    assert len(features) < len(parts)
+    assert features.geometry.is_valid.all()
+    assert set(features.explode().normalize().to_wkb()) == set(parts.normalize().to_wkb())
+
+
+def test_the_names_of_a_known_legend(tmp_path: Path, geoseg_command: Command) -> None:
+    classes = np.where(natural(30, 30) == 1, 10, 80).astype(np.uint8)
+    path = tmp_path / "map.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=30, width=30, dtype="uint8", crs="EPSG:32633", transform=UTM
+    ) as dataset:
+        dataset.write(classes, 1)
+    out = tmp_path / "p.gpkg"
+    assert geoseg_command("vectorize", path, "-o", out, "--legend", "worldcover").code == 0
+    assert set(table(out).class_name) == {"Tree cover", "Permanent water bodies"}
+
+
+def test_a_file_that_is_there_is_replaced_only_when_that_is_wanted(map_path: Path, geoseg_command: Command) -> None:
+    out = map_path.with_name("p.gpkg")
+    assert geoseg_command("vectorize", map_path, "-o", out).code == 0
+    before = out.read_bytes()
+    ended = geoseg_command("vectorize", map_path, "-o", out, "--smooth")
+    assert ended.code == 2
+    assert "is there already" in ended.err
+    assert out.read_bytes() == before
+    assert geoseg_command("vectorize", map_path, "-o", out, "--smooth", "--overwrite").code == 0
+    assert out.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--min-area", "5 acres"], "acres"),
+        (["--min-area", "-1ha"], "-1ha"),
+        (["--simplify", "10"], "10"),
+        (["--simplify", "0m"], "0"),
+        (["--legend", "moon"], "moon"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_option_that_makes_no_sense_is_one_line(
+    map_path: Path, geoseg_command: Command, words: list[str], message: str
+) -> None:
+    out = map_path.with_name("p.gpkg")
+    ended = geoseg_command("vectorize", map_path, "-o", out, *words)
+    assert ended.code == 2
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_an_unknown_suffix_is_refused_before_anything_is_read(tmp_path: Path, geoseg_command: Command) -> None:
+    ended = geoseg_command("vectorize", tmp_path / "missing.tif", "-o", tmp_path / "p.dxf")
+    assert ended.code == 2
+    assert "p.dxf: no polygon format ends like this: choose one of .gpkg" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20), "float32"),
+        (np.arange(400, dtype=np.uint16).reshape(20, 20), "0 to 255"),
+    ],
+    ids=["float", "too many classes"],
+)
+def test_a_raster_that_is_no_class_map_is_refused(
+    tmp_path: Path, geoseg_command: Command, pixels: NDArray[Any], message: str
+) -> None:
+    path, out = write_map(tmp_path / "map.tif", pixels, nodata=None), tmp_path / "p.gpkg"
+    ended = geoseg_command("vectorize", path, "-o", out)
+    assert ended.code == 2
+    assert "map.tif" in ended.err
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real class maps are not here")
+@pytest.mark.parametrize(
+    ("name", "known"), [("usda_cdl_2021_30m_nw", "Grass/Pasture"), ("chesapeake_7class_1m", "class 3")]
+)
+def test_real_class_maps(tmp_path: Path, geoseg_command: Command, name: str, known: str) -> None:
+    out = tmp_path / "p.gpkg"
+    assert geoseg_command("vectorize", REAL / f"{name}.tif", "-o", out, "--min-area", "400m2").code == 0
+    found = table(out)
+    assert found.geometry.is_valid.all()
+    assert shapely.coverage_is_valid(found.geometry.array)
+    assert known in set(found.class_name)
+    with rasterio.open(REAL / f"{name}.tif") as dataset:
+        pixels = dataset.read(1)
+        valid = pixels != dataset.nodata if dataset.nodata is not None else np.ones_like(pixels, dtype=bool)
+        assert found.area.sum() == pytest.approx(valid.sum() * abs(dataset.transform.determinant), rel=1e-9)
