@@ -207,8 +207,8 @@ def test_the_write_path_needs_no_heavy_import() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "n"),
-    # the sixth publication is the class map; the seventh side file is the first of its two
-    [*((point, 6) for point in CRASH_POINTS[:7] if point != "side_renamed"), *(("side_renamed", n) for n in (2, 7))],
+    # the seventh publication is the class map; the eighth side file is the first of its two
+    [*((point, 7) for point in CRASH_POINTS[:7] if point != "side_renamed"), *(("side_renamed", n) for n in (2, 8))],
 )
 def test_kill_9_leaves_complete_files_only(tmp_path: Path, point: str, n: int, complete: dict[str, int]) -> None:
     assert _run(tmp_path, crash_at=f"{point}:{n}").returncode == -signal.SIGKILL
