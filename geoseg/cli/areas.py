@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.cli.options import talk_options
+from geoseg.cli.options import legend_option, talk_options, zone_options, zones_of
 from geoseg.errors import OutputError, ParameterError, printable
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _design_options(command: F) -> F:
     help="Without a reference: areas expected from calibrated class probabilities, a band for each class.",
 )
 @_design_options
+@zone_options
+@legend_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @talk_options
 def areas(classes: str, **asked: Any) -> None:
@@ -99,7 +101,7 @@ def areas(classes: str, **asked: Any) -> None:
 
     With --reference the error-adjusted areas with standard errors and intervals, user's, producer's and overall
     accuracy (Olofsson et al. 2014, Stehman 2014). With --design the sample for it: label the column truth of the points
-    without looking at the map, then give them as --reference.
+    without looking at the map, then give them as --reference. With --zones the areas in each zone.
     """
     from geoseg.cli.talk import Talk, set_up_logging
 
@@ -111,11 +113,19 @@ def areas(classes: str, **asked: Any) -> None:
     from geoseg.area.report import counted_table
     from geoseg.scene.class_raster import open_class_raster
 
-    outputs = _outputs(asked)
-    raster = open_class_raster(classes)
+    outputs, zones = _outputs(asked), zones_of(asked)
+    raster = open_class_raster(classes, legend=asked["legend"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         for note in raster.notes:
             talk.say(f"{classes}: {note}")
+        if zones is not None:
+            from geoseg.area.zone_areas import zone_areas
+
+            found = zone_areas(raster, zones)
+            for note in (*found.notes, _COUNTED):
+                talk.say(note)
+            _give(found.table, outputs, asked)
+            return
         held = map_totals(raster)
         if asked["design"] is not None or asked["target_se"] is not None:
             _design(held, asked, talk)
@@ -131,8 +141,7 @@ def areas(classes: str, **asked: Any) -> None:
 def _check_usage(asked: dict[str, Any]) -> None:
     """Options that contradict each other, or are of no use without another."""
     given = {name for name, value in asked.items() if value not in (None, False)}
-    ways = [("design",), ("target_se",), ("reference",), ("probabilities",)]
-    chosen = [way for (way,) in ways if way in given]
+    chosen = [way for way in ("design", "target_se", "reference", "probabilities", "zones") if way in given]
     if len(chosen) > 1:
         raise click.UsageError(f"{_option(chosen[0])} and {_option(chosen[1])} exclude each other: give one")
     context = click.get_current_context()

@@ -18,10 +18,12 @@ __all__ = [
     "band_options",
     "comma_separated",
     "compute_options",
+    "legend_option",
     "outline_options",
     "outlines_of",
     "read_config",
     "talk_options",
+    "zone_options",
     "zones_of",
 ]
 
@@ -132,6 +134,23 @@ def outlines_of(asked: dict[str, Any]) -> tuple["Outlines", "MinArea | None"]:
         simplify=None if asked["simplify"] is None else parse_distance(asked["simplify"]),
     )
     return outlines, None if asked["min_area"] is None else parse_min_area(asked["min_area"])
+
+
+def zone_options(command: F) -> F:
+    """For which zones areas are wanted; `zones_of` reads them."""
+    for option in (
+        click.option("--zone-id", metavar="COLUMN", help="Their column of names or numbers."),
+        click.option("--zones", metavar="FILE[:LAYER]",
+                     help="Polygons to give the areas of classes in; of pixels on a border the part inside counts."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def legend_option(command: F) -> F:
+    """Names for a raster that has none."""
+    text = "A well-known legend to take class names from: worldcover, dynamic-world, nlcd, corine, cdl [the file's]."
+    return click.option("--legend", metavar="NAME", help=text)(command)
 
 
 def zones_of(asked: dict[str, Any]) -> "Zones | None":

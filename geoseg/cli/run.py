@@ -14,6 +14,7 @@ from geoseg.cli.options import (
     outlines_of,
     read_config,
     talk_options,
+    zone_options,
     zones_of,
 )
 
@@ -54,8 +55,7 @@ _FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 )
 @click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
 @outline_options
-@click.option("--zones", metavar="FILE[:LAYER]", help="Polygons to give the areas of classes in, too.")
-@click.option("--zone-id", metavar="COLUMN", help="Their column of names or numbers.")
+@zone_options
 @click.option("--probabilities", is_flag=True, help="Also leave the probability of each class, and expected areas.")
 @click.option(
     "-j",

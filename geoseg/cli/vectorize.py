@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import outline_options, talk_options
+from geoseg.cli.options import legend_option, outline_options, talk_options
 
 __all__ = ["vectorize"]
 
@@ -21,11 +21,7 @@ __all__ = ["vectorize"]
     multiple=True,
     help="File of the polygons: .gpkg, .shp, .fgb, .parquet or .geojson; may be given several times.",
 )
-@click.option(
-    "--legend",
-    metavar="NAME",
-    help="A well-known legend to take names from where the file has none: worldcover, dynamic-world, nlcd, corine, cdl.",
-)
+@legend_option
 @outline_options
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @talk_options

@@ -12,6 +12,7 @@ import pandas as pd
 import pyogrio
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
@@ -323,3 +324,41 @@ def test_the_sample_points_of_the_repository_speak_for_a_sample_map(geoseg_comma
     assert table.users.tolist() == ["1.0"] * 6  # it is the truth
     assert "250 points outside the map kept as land beyond it" in ended.err
     assert "that counts as no variance, which is not certainty" in ended.err
+
+
+def test_areas_in_zones_add_up_to_those_of_the_map(map_path: Path, geoseg_command: Command) -> None:
+    zones = map_path.with_name("zones.gpkg")
+    halves = [shapely.box(599_900, 4_999_000, 600_555, 5_000_100), shapely.box(600_555, 4_999_000, 601_300, 5_000_100)]
+    frame = gpd.GeoDataFrame({"half": ["west", "east"]}, geometry=halves, crs=32633)
+    frame.to_crs(4326).to_file(zones, layer="halves")
+    ended = geoseg_command("areas", map_path, "--zones", f"{zones}:halves", "--zone-id", "half")
+    rows = rows_of(ended)
+    assert {r["zone"] for r in rows} == {"west", "east"}
+    whole = {r["class_id"]: float(r["area_m2"]) for r in rows_of(geoseg_command("areas", map_path))}
+    for class_id, area in whole.items():
+        found = sum(float(r["area_m2"]) for r in rows if r["class_id"] == class_id)
+        assert found == pytest.approx(area, rel=1e-6)
+    assert "no uncertainty" in ended.err
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")  # that is what the test is about
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--zones", "zones.gpkg"], "--zone-id"),
+        (["--zones", "no_crs.shp", "--zone-id", "half"], "no_crs.shp has no CRS"),
+        (["--zones", "zones.gpkg", "--zone-id", "other"], "no column 'other'"),
+        (["--zones", "zones.gpkg", "--zone-id", "half", "--reference", "x.gpkg"], "exclude each other"),
+        (["--legend", "moon"], "moon"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_zones_and_legends_that_cannot_be_used(
+    map_path: Path, geoseg_command: Command, words: list[str], message: str
+) -> None:
+    frame = gpd.GeoDataFrame({"half": ["west"]}, geometry=[shapely.box(600_000, 4_999_000, 600_555, 5_000_100)])
+    frame.set_crs(32633).to_file(map_path.with_name("zones.gpkg"))
+    frame.to_file(map_path.with_name("no_crs.shp"))
+    ended = geoseg_command("areas", map_path, *[map_path.with_name(w) if "." in w else w for w in words])
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split())

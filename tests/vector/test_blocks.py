@@ -135,3 +135,37 @@ def test_the_published_labelling(connectivity: int, key: str) -> None:
 def test_blocks_that_leave_gaps_are_refused(cut: list[tuple[int, int, int, int]]) -> None:
     with pytest.raises(ParameterError, match="rows and columns"):
         Grid.of([Block(row_off=r, col_off=c, height=h, width=w) for r, c, h, w in cut])
+
+
+def published(raster: list[list[int]], connectivity: int, nodata: int = 255) -> tuple[Any, Any]:
+    """Geometry and class of a raster's features with pixels of 1, in blocks of 2 x 3."""
+    classes = np.where(np.array(raster) == nodata, 255, raster).astype(np.uint8)
+    geometry, class_id, _ = polygons_of(classes, 2, 3, connectivity=connectivity)
+    return geometry, class_id
+
+
+@pytest.mark.parametrize("example", ["polygonize/gdal_polygonize_in"], indirect=True)
+def test_gdals_own_raster_with_8_connectivity_is_valid_here(example: dict[str, Any]) -> None:
+    geometry, class_id = published(example["inputs"]["raster"], 8)
+    expected = example["expected"]["unmasked_8conn"]
+    assert len(geometry) == expected["features"]
+    assert sorted(class_id.tolist()) == expected["values"]
+    assert shapely.is_valid(geometry).all()  # of GDAL's, one is not
+    cell = example["inputs"]["cellsize"] ** 2 / 100
+    for value, area in expected["area_by_value"].items():
+        assert shapely.area(geometry[class_id == int(value)]).sum() * cell == area
+
+
+@pytest.mark.parametrize("example", ["polygonize/gdal_ring_of_ones"], indirect=True)
+def test_a_ring_of_ones_joined_at_corners_is_a_multipolygon(example: dict[str, Any]) -> None:
+    geometry, class_id = published(example["inputs"]["raster"], 8)
+    (ring,) = geometry[class_id == example["inputs"]["keep_value"]]
+    assert ring.area == 100 * example["expected"]["conn8"]["area"]
+    assert len(ring.geoms) == 4
+    assert ring.is_valid
+
+
+@pytest.mark.parametrize("example", ["polygonize/xrspatial_small"], indirect=True)
+def test_two_diagonals_cross_with_8_connectivity(example: dict[str, Any]) -> None:
+    geometry, _ = published(example["inputs"]["r2"], 8)
+    assert (shapely.area(geometry) / 100).tolist() == example["expected"]["r2_conn8_areas"]

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
-from geoseg.vector import Polygons, polygonize
+from geoseg.vector import Polygons, label_components, polygonize
+from geoseg.vector.smooth import fixed_vertices
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 ROTATED = Affine(8, -6, 1234.5, 6, 8, -77.25)
@@ -225,3 +226,11 @@ def test_the_small_published_rasters_come_out_as_published(example: dict[str, An
     assert shapely.area(two.geometry).tolist() == example["expected"]["r2_conn4_areas"]
     area = {str(v): g.area for v, g in zip(three.class_id, three.geometry, strict=True)}
     assert area == example["expected"]["r3_areas_by_value"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(classes=maps)
+def test_the_tracer_knows_the_vertices_that_must_stay(classes: NDArray[np.uint8]) -> None:
+    rings = polygonize(classes, transform=Affine.identity()).rings
+    labels = label_components(classes).padded
+    np.testing.assert_array_equal(rings.fixed, fixed_vertices(labels, rings.vertices))
