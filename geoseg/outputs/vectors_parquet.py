@@ -45,8 +45,8 @@ def write_parquet(features: Features, path: Path, context: Context) -> None:
             columns = {name: batch.column(name) for name in batch.schema.names}
             columns[_BBOX] = pa.StructArray.from_arrays([pa.array(c) for c in bounds.T], fields=list(corners))
             writer.write_batch(pa.RecordBatch.from_arrays([columns[f.name] for f in fields], schema=schema))
-        bounds = total.tolist() if np.isfinite(total).all() else None  # an empty table has none
-        geo = json.dumps(_geo_metadata(features.geometry_type, _projjson(features.crs), bounds))
+        extent = total.tolist() if np.isfinite(total).all() else None  # an empty table has none
+        geo = json.dumps(_geo_metadata(features.geometry_type, _projjson(features.crs), extent))
         writer.add_key_value_metadata({**_pandas_metadata(fields, context), "geo": geo})
 
 

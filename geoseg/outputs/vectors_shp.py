@@ -24,26 +24,34 @@ _DIGITS = 15
 
 
 def as_shapefile(features: Features) -> Features:
-    """Numbers as decimal text keeps them: 15 digits, of which 15 after the point.
+    """Values as the decimal text of a DBF keeps them: numbers with 15 digits, texts without spaces around them.
 
     GDAL writes ``%24.15f``, or the first 24 characters of it; a number of 15 digits reads back as the same float64.
 
     Raises:
         ParameterError: If a name has more than ten characters.
     """
+    import pyarrow as pa
+
     long = [name for name in features.schema.names if name != GEOMETRY and len(name.encode()) > 10]
     if long:
         raise ParameterError(f"a shapefile cuts names to ten characters: rename {', '.join(map(repr, long))} first")
-    return replace(features, batches=lambda: map(_with_decimals, features.batches()))
+    wide = [f.with_type(pa.float64()) if pa.types.is_floating(f.type) else f for f in features.schema]
+    return replace(features, schema=pa.schema(wide), batches=lambda: map(_as_text, features.batches()))
 
 
-def _with_decimals(batch: Any) -> Any:
+def _as_text(batch: Any) -> Any:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     for i, field in enumerate(batch.schema):
         if pa.types.is_floating(field.type):
             values = batch.column(i).to_numpy(zero_copy_only=False).astype(np.float64)
-            batch = batch.set_column(i, field.name, pa.array(_rounded(values), pa.float64(), from_pandas=True))
+            batch = batch.set_column(
+                i, field.with_type(pa.float64()), pa.array(_rounded(values), pa.float64(), from_pandas=True)
+            )
+        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            batch = batch.set_column(i, field, pc.utf8_trim(batch.column(i), " "))
     return batch
 
 

@@ -351,12 +351,13 @@ def test_a_shapefile_is_given_up_at_the_batch_that_passes_the_limit(
     tmp_path: Path, legend: Legend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = Features.of(squares(9, legend))
+    (batch,) = given.batches()
     asked = []
 
     def batches() -> Any:
         for i in range(40_000):
             asked.append(i)
-            yield next(given.batches())
+            yield batch
 
     monkeypatch.setattr(vectors_shp, "SHAPEFILE_LIMIT", 30_000_000)
     with pytest.raises(OutputError, match="choose --format gpkg"):
