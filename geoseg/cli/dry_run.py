@@ -9,10 +9,11 @@ from geoseg.cli.show import show_table
 from geoseg.inference.recipe import Recipe
 from geoseg.jobs.outcome import Options, SceneOutcome
 from geoseg.jobs.plan import ScenePlan
+from geoseg.vector.vectorizer import BLOCK_PX
 
 __all__ = ["print_plans"]
 
-_POLYGON_BYTES = 12  # per pixel: class map, confidence, labels and rings
+_POLYGON_BYTES = 25  # per pixel of the blocks in work: class map, confidence, labels and rings
 _WRITING_SECONDS = 8e-8  # per pixel, on one core: both rasters, written, read back and hashed
 
 
@@ -33,7 +34,8 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], options: Options) -> 
         seconds, batch_size, peak = _measure(recipe)
         pixels = recipe.scene.height * recipe.scene.width
         block = plan.memory_bytes(batch_size, probabilities=options.probabilities)
-        memory = peak + block + (_POLYGON_BYTES * pixels if options.formats else 0)
+        in_work = min(pixels, (2 + (os.cpu_count() or 1)) * BLOCK_PX**2)
+        memory = peak + block + (_POLYGON_BYTES * in_work if options.formats else 0)
         total = seconds * plan.n_forward + _WRITING_SECONDS * pixels
         rows.append(
             (
