@@ -40,10 +40,15 @@ class Mask:
     """Pixels along a cell, within which the class is one."""
     noise: float
     """Standard deviation of the noise of single pixels; that of the field is 1."""
+    rivals: int = 0
+    """Where given, as many classes, each pixel of the one whose field is highest there: no patch goes on for ever. The
+    classes of thresholds do, as contours do."""
 
     def window(self, row_off: int, col_off: int, height: int, width: int) -> NDArray[np.uint8]:
         """Class values (row, col), 1 to `N_CLASSES`, of a window anywhere in the plane."""
         rows, cols = np.arange(row_off, row_off + height), np.arange(col_off, col_off + width)
+        if self.rivals:
+            return self._highest(rows, cols)
         total = np.zeros((height, width), np.float32)
         for seed, side in enumerate(_SIDES):
             field = _field(seed, side, self.octaves)
@@ -54,14 +59,28 @@ class Mask:
             total /= (1 + self.noise**2) ** 0.5
         return (np.digitize(total, _THRESHOLDS) + 1).astype(np.uint8)
 
+    def _highest(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.uint8]:
+        best = np.full((len(rows), len(cols)), -np.inf, np.float32)
+        out = np.zeros(best.shape, np.uint8)
+        for k in range(self.rivals):
+            total = np.zeros_like(best)
+            for i, side in enumerate(_SIDES):
+                total += _wrapped(_field(10 + len(_SIDES) * k + i, side, self.octaves), rows, cols)
+            higher = total > best
+            best[higher] = total[higher]
+            out[higher] = k + 1
+        return out
+
 
 KINDS = {
     "smooth": Mask(octaves=(12.0, 30.0), cell_px=1, noise=0.0),
     "blocky": Mask(octaves=(1.0, 3.0), cell_px=8, noise=0.0),
+    "patches": Mask(octaves=(4.0, 10.0), cell_px=1, noise=0.0, rivals=3),
     "noisy": Mask(octaves=(3.0, 12.0), cell_px=1, noise=0.12),
 }
-"""Large rounded patches (some 400 polygons per Mpx); patches of square cells, as of a classified coarser image (4,000);
-ragged patches with specks, as of a classifier that looks at single pixels (57,000)."""
+"""Large rounded bands between contours, some of which go on for ever (some 400 polygons per Mpx); patches of square
+cells, as of a classified coarser image (4,000); rounded patches that end (2,000); ragged patches with specks, as of a
+classifier that looks at single pixels (57,000)."""
 
 
 @cache

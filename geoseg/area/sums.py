@@ -58,7 +58,7 @@ class Sums:
             conf_pixels=self.conf_pixels + other.conf_pixels,
         )
 
-    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Sums":
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Sums":
         """Those of some groups."""
         return Sums(**{f: getattr(self, f)[index] for f in _FIELDS})
 

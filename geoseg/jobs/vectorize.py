@@ -15,7 +15,7 @@ from geoseg.errors import ParameterError, printable
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
 from geoseg.outputs.vectors import FORMATS, write_polygons
-from geoseg.scene.class_raster import ClassReader, ClassRaster
+from geoseg.scene.class_raster import ClassRaster, ClassReader
 from geoseg.vector.measure import Pixels
 from geoseg.vector.merged import merged
 from geoseg.vector.min_area import MinArea

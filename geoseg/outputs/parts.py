@@ -295,8 +295,8 @@ def read_window(part: Part, kind: Kind, row: int, col: int, height: int, width: 
     ends = ((row + height, block.height), (col + width, block.width))
     if row % TILE or col % TILE or any(end % TILE and end != length for end, length in ends) or not bands:
         raise ParameterError(
-            f"{kind} of {height} x {width} px at row {row}, column {col} of {printable(part.path)}: choose whole tiles, "
-            "and what the part holds"
+            f"{kind} of {height} x {width} px at row {row}, column {col} of {printable(part.path)}: "
+            "choose whole tiles, and what the part holds"
         )
     with _open(part) as dataset:
         try:

@@ -82,8 +82,8 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
     Args:
         path: Final name, ``<scene>.json``.
         assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
-            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones`` or ``probabilities``; what
-            follows an underscore tells several of a kind apart (``polygons_shp``).
+            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones`` or ``probabilities``;
+            what follows an underscore tells several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:

@@ -10,7 +10,7 @@ from typing import Any
 from geoseg.errors import OutputError
 from geoseg.outputs.style import vector_qml
 from geoseg.outputs.vectors_format import Context, Stored
-from geoseg.vector.features import GEOMETRY, Features
+from geoseg.vector.features import BATCH_BYTES, GEOMETRY, ROWS, Features
 
 __all__ = ["open_gpkg", "open_ogr", "provenance", "write_fgb", "write_gpkg", "write_ogr", "write_style"]
 
@@ -68,8 +68,12 @@ def open_ogr(path: Path, _: Context | None = None, *, layer: str | None = None, 
     from pyproj import CRS
 
     # where it is not in a header, the whole file would be read for it
-    bounds = pyogrio.read_info(path, layer=layer, **options)["total_bounds"]
-    with pyogrio.raw.open_arrow(path, layer=layer, use_pyarrow=True, **options) as (meta, reader):
+    info = pyogrio.read_info(path, layer=layer, **options)
+    bounds = info["total_bounds"]
+    # batches of as many features as take some memory, not of as many features
+    each = path.stat().st_size / max(1, info["features"])
+    rows = int(min(ROWS, max(1, BATCH_BYTES / each)))
+    with pyogrio.raw.open_arrow(path, layer=layer, use_pyarrow=True, batch_size=rows, **options) as (meta, reader):
         geometry = meta["geometry_name"] or "wkb_geometry"
         names = [GEOMETRY if name == geometry else name for name in reader.schema.names]
         yield Stored(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,7 +127,9 @@ def open_parquet(path: Path, context: Context) -> Iterator[Stored]:
 
 
 def _checked(file: Any) -> Iterator[Any]:
-    for batch in file.iter_batches():
+    # a row group at a time: it is as large as the batch that was written
+    groups = (file.iter_batches(row_groups=[i]) for i in range(file.num_row_groups))
+    for batch in chain.from_iterable(groups):
         corners = batch.column(_BBOX)
         stated = np.stack([corners.field(name).to_numpy(zero_copy_only=False) for name in _CORNERS], axis=1)
         if not np.array_equal(stated, wkb_bounds(batch.column(GEOMETRY)), equal_nan=True):

@@ -27,6 +27,7 @@ from geoseg.vector.unite import Grid, Seams, Sides, sides_of, unite
 __all__ = ["BlockPolygons", "Joiner", "OpenPieces", "polygonize_blocks", "survey_block", "trace_block"]
 
 T = TypeVar("T")
+_VERTICES_AT_ONCE = 2_000_000  # what is made of them takes some 60 bytes each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,7 +251,9 @@ def polygonize_blocks(
         if (i + 1) % grid.n_cols == 0:
             finished = joiner.finished(i // grid.n_cols)
             if finished is not None:
-                yield executor.submit(finish, *finished).result()
+                rings, measures = finished
+                calls = ((finish, some, measures.take(which)) for which, some in rings.parts(_VERTICES_AT_ONCE))
+                yield from _in_order(executor, calls, at_once)
 
 
 def _survey(read: Callable[[Block], Pixels], block: Block, nodata: int, connectivity: int) -> Sides:

@@ -28,7 +28,7 @@ class Measures:
     def __len__(self) -> int:
         return len(self.class_id)
 
-    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Measures":
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Measures":
         """Those of some polygons."""
         return Measures(
             class_id=self.class_id[index],

@@ -1,5 +1,6 @@
 """Rings grouped by polygon, and polygons by feature: the layout that `shapely.from_ragged_array` takes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,29 @@ class Rings:
 
     def __len__(self) -> int:
         return len(self.polygon_offsets if self.feature_offsets is None else self.feature_offsets) - 1
+
+    def parts(self, most: int) -> Iterator[tuple[slice, "Rings"]]:
+        """These rings a few features at a time, each time of ``most`` vertices or a single feature with more."""
+        polygons = np.arange(len(self) + 1) if self.feature_offsets is None else self.feature_offsets
+        ends = self.ring_offsets[self.polygon_offsets[polygons]]
+        begin = 0
+        while begin < len(self):
+            end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + most, side="right")) - 1)
+            if begin == 0 and end == len(self):
+                yield slice(begin, end), self
+                return
+            first, last = int(polygons[begin]), int(polygons[end])
+            rings = slice(int(self.polygon_offsets[first]), int(self.polygon_offsets[last]) + 1)
+            yield (
+                slice(begin, end),
+                Rings(
+                    codes=self.codes[ends[begin] : ends[end]],
+                    ring_offsets=self.ring_offsets[rings] - ends[begin],
+                    polygon_offsets=self.polygon_offsets[first : last + 1] - self.polygon_offsets[first],
+                    feature_offsets=None if self.feature_offsets is None else polygons[begin : end + 1] - first,
+                ),
+            )
+            begin = end
 
     @property
     def vertices(self) -> NDArray[np.int32]:

@@ -26,7 +26,7 @@ def natural(rows: int, cols: int, *, sigma: float = 3.0, seed: int = 0) -> NDArr
     fields = [gaussian_filter(rng.standard_normal((rows, cols)), sigma) for _ in range(5)]
     classes = np.argmax(fields, axis=0).astype(np.uint8) + 1
     classes[classes == 5] = 255
-    return classes
+    return np.asarray(classes)
 
 
 def write_map(path: Path, pixels: NDArray[Any], **changes: Any) -> Path:
