@@ -96,7 +96,7 @@ def _length(
 def _linear(
     nodes: NDArray[np.float64], shape: tuple[int, int], cell: int, first: tuple[int, int], out: NDArray[np.float64]
 ) -> None:
-    """The metric in the cells of a lattice over the scene: E, F and G in the middle, their slopes along columns and rows.
+    """The metric in the cells of a lattice over the scene: E, F and G in the middle, then their slopes.
 
     The lattice is the scene's, whichever of its cells are asked for.
     """
