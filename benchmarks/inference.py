@@ -57,7 +57,7 @@ class _Peak(threading.Thread):
 def measure(contender: str, model: str, scene: Path, folder: Path) -> dict[str, object]:
     """One run of one contender: seconds of its steps and in all, start-up, memory in MiB."""
     command = [sys.executable, "-m", "benchmarks.contenders", contender, model, str(scene), str(folder)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "GDAL_CACHEMAX": "64"}
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "GDAL_CACHEMAX": "32"}
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

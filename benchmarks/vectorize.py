@@ -39,7 +39,7 @@ def measure(contender: str, kind: str, side: int, folder: Path, *options: str) -
         str(folder),
         *options,
     ]
-    environment = {**os.environ, "GDAL_CACHEMAX": "64"}
+    environment = {**os.environ, "GDAL_CACHEMAX": "32"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

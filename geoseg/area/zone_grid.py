@@ -305,8 +305,10 @@ def _notes(zones: Zones) -> tuple[str, ...]:
     turn = _full_turn(zones.crs)
     if turn is None or not len(zones):
         return ()
-    x0, _, x1, _ = shapely.bounds(zones.geometries).T
-    wide = x1 - x0 > turn / 2
+    parts, zone = shapely.get_parts(zones.geometries, return_index=True)
+    x0, _, x1, _ = shapely.bounds(parts).T
+    wide = np.zeros(len(zones), dtype=np.bool_)
+    wide[zone[x1 - x0 > turn / 2]] = True
     if not wide.any():
         return ()
     names = listed(zones.ids[wide])

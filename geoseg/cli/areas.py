@@ -124,7 +124,7 @@ def areas(classes: str, **asked: Any) -> None:
             found = zone_areas(raster, zones)
             for note in (*found.notes, _COUNTED):
                 talk.say(note)
-            _give(found.table, outputs, asked)
+            _give(found.table, outputs)
             return
         held = map_totals(raster)
         if asked["design"] is not None or asked["target_se"] is not None:
@@ -135,7 +135,7 @@ def areas(classes: str, **asked: Any) -> None:
             _expect(held, asked, outputs, talk)
         else:
             talk.say(_COUNTED)
-            _give(counted_table(held), outputs, asked)
+            _give(counted_table(held), outputs)
 
 
 def _check_usage(asked: dict[str, Any]) -> None:
@@ -216,7 +216,7 @@ def _assess(held: "MapTotals", asked: dict[str, Any], outputs: list[Path], talk:
     if asked["kappa"]:
         value = summary.loc[summary["measure"] == "kappa", "value"].iloc[0]
         talk.say(f"kappa {value:.4f}")
-    _give(estimates_table(found), outputs, asked, matrix, summary)
+    _give(estimates_table(found), outputs, matrix, summary)
 
 
 def _expect(held: "MapTotals", asked: dict[str, Any], outputs: list[Path], talk: "Talk") -> None:
@@ -226,7 +226,7 @@ def _expect(held: "MapTotals", asked: dict[str, Any], outputs: list[Path], talk:
 
     expected = model_based_areas_m2(held, asked["probabilities"])
     talk.say(_MODEL_BASED)
-    _give(expected_table(held, expected), outputs, asked)
+    _give(expected_table(held, expected), outputs)
 
 
 def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
@@ -288,15 +288,13 @@ def _expected_accuracies(text: str, names: tuple[str, ...]) -> list[float]:
     return list(found.values())
 
 
-def _give(table: "pd.DataFrame", outputs: list[Path], asked: dict[str, Any], *more: "pd.DataFrame") -> None:
+def _give(table: "pd.DataFrame", outputs: list[Path], *more: "pd.DataFrame") -> None:
     """Tables into files, and on stdout: all of them on a terminal, that of the areas in a pipe."""
     from geoseg.cli.show import show_table
     from geoseg.outputs.tables import write_areas
 
     for path, each in zip(outputs, (table, *more), strict=False):
         write_areas(each, path)
-    if asked["quiet"]:
-        return
     framed = sys.stdout.isatty()
     for each in (table, *more) if framed else (table,):
         rows = [[_short(v) if framed else v for v in row] for row in each.itertuples(index=False, name=None)]

@@ -64,7 +64,7 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
 def _environment() -> None:
     """Settings that must be there before torch and GDAL are imported; what the user set is kept."""
     # the default is 5 % of the machine's memory for every process; each block of a file is read once anyway
-    os.environ.setdefault("GDAL_CACHEMAX", "64")
+    os.environ.setdefault("GDAL_CACHEMAX", "32")
     # code in a VRT is never run
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
     # nothing here needs the model hub; an import must not try to reach it

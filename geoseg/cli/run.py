@@ -100,6 +100,11 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
+    drawn = [f"--{name}" for name in ("smooth", "simplify", "connectivity", "formats") if _by_user(name)]
+    if drawn and not asked["polygons"]:
+        raise click.UsageError(
+            f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
+        )
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     loaded = load_model(model)
@@ -150,6 +155,11 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         show_areas(summary)
     sys.stdout.flush()
     return 1 if summary.n_failed else 0
+
+
+def _by_user(name: str) -> bool:
+    """Whether the command line itself gives an option."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _device_type(asked: str) -> str:

@@ -35,6 +35,8 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
 
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
+    if len({output.absolute() for output in outputs}) < len(outputs):
+        raise click.UsageError("the same --output is given twice: give each file once")
     for output in outputs:
         if output.exists() and not asked["overwrite"]:
             raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")

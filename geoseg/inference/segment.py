@@ -107,6 +107,7 @@ def segment(
         long_name="land cover",
         flag_values=list(legend.values),
         flag_meanings=" ".join(n.replace(" ", "_") for n in legend.names),
+        flag_colors=" ".join(c.color for c in legend),
     )
     dataset["confidence"].attrs.update(long_name="confidence", units="percent")
     return dataset

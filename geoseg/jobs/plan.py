@@ -10,9 +10,9 @@ from geoseg.scene.scene import Scene
 
 __all__ = ["ScenePlan", "check_block_size", "plan_blocks"]
 
-# Width decides the memory: 5632 px keep a scene of any size within a tenth of what one of 4096 px takes. Height decides
+# Width decides the memory: 4608 px keep a scene of any size close to what one of 4096 px takes. Height decides
 # only how much is lost with a block.
-_MAX_BLOCK_WIDTH = 11 * TILE
+_MAX_BLOCK_WIDTH = 9 * TILE
 _MAX_BLOCK_HEIGHT = 32 * TILE
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from geoseg import __version__
 from geoseg.area.pixel_area import PixelAreas
-from geoseg.errors import ParameterError, printable
+from geoseg.errors import GeosegError, ParameterError, printable
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
+from geoseg.outputs.together import together
 from geoseg.outputs.vectors import FORMATS, write_polygons
 from geoseg.scene.class_raster import ClassRaster, ClassReader
 from geoseg.vector.measure import Pixels
@@ -65,7 +66,7 @@ def vectorize_raster(
     min_area: MinArea | None = None,
     threads: int | None = None,
 ) -> Drawn:
-    """Write the polygons of a class map, block by block, into one file or several.
+    """Write the polygons of a class map, block by block, into one file or several, which appear together.
 
     Args:
         raster: The class map.
@@ -102,10 +103,16 @@ def vectorize_raster(
             vectorizer = replace(vectorizer, read=smaller)
         drawn = Drawn()
         features = vectorizer.features(pool, at_once=threads, drawn=drawn)
-        for path, name in zip(paths, formats, strict=True):
-            write_polygons(
-                features, path, format=name, legend=vectorizer.legend, metadata={"GEOSEG_VERSION": __version__}
-            )
+        with together(paths) as names:
+            for path, name, kind in zip(paths, names, formats, strict=True):
+                try:
+                    write_polygons(
+                        features, name, format=kind, legend=vectorizer.legend, metadata={"GEOSEG_VERSION": __version__}
+                    )
+                except GeosegError as error:
+                    message = str(error).replace(str(name), str(path)).replace(str(name.parent), str(path.parent))
+                    shown = message if str(printable(path)) in message else f"{printable(path)}: {message}"
+                    raise type(error)(shown) from error
     return drawn
 
 

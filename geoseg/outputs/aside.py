@@ -131,7 +131,9 @@ class Aside:
             free = shutil.disk_usage(self.path.parent).free
         except OSError:  # the folder went away: the message says enough
             return message
-        if _errno_of(error) not in _FULL and free >= max(_NEARLY_FULL, written):
+        # SQLite gives the room back before it fails to say why
+        full = _errno_of(error) in _FULL or "no transaction is active" in message
+        if not full and free >= max(_NEARLY_FULL, written):
             return message
         return (
             f"{message}; the disk of {printable(self.path.parent)} is nearly full "

@@ -28,7 +28,7 @@ from geoseg.outputs.parts import Kind, Part, tile_checksums
 __all__ = ["Expected", "check_cog", "kept_crs", "same_crs"]
 
 _THREADS = min(4, os.cpu_count() or 1)  # decoding, checksums and comparisons leave the interpreter free
-_SPAN = 4 * TILE  # overview columns looked at together: memory does not grow with the scene
+_SPAN = 2 * TILE  # overview columns looked at together: memory does not grow with the scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def in_lonlat(features: Features) -> Features:
     if crs is None:
         raise ParameterError(
             "GeoJSON is in longitude and latitude, and the polygons have no CRS: "
-            "assign one first or choose --format gpkg"
+            "assign one first or choose another format, such as GeoPackage"
         )
     crs = CRS.from_user_input(crs)
     try:
@@ -45,7 +45,7 @@ def in_lonlat(features: Features) -> Features:
     except ProjError as error:
         raise ParameterError(
             f"GeoJSON is in longitude and latitude, to which nothing leads from {printable(crs.name)}: "
-            "choose --format gpkg"
+            "choose another format, such as GeoPackage"
         ) from error
 
     def batches() -> Iterator[Any]:
@@ -71,7 +71,8 @@ def _converted(batch: Any, crs: Any, transformer: Any) -> Any:
     lon, lat = transformer.transform(xy[:, 0], xy[:, 1])
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         raise ParameterError(
-            f"some polygons lie where {printable(crs.name)} has no longitude and latitude: choose --format gpkg"
+            f"some polygons lie where {printable(crs.name)} has no longitude and latitude: "
+            "choose another format, such as GeoPackage"
         )
     if is_lonlat:  # stay on the side of the antimeridian that the map has them on
         east = xy[:, 0] * np.degrees(crs.axis_info[0].unit_conversion_factor)
@@ -113,7 +114,9 @@ def _unwrapped(lon: NDArray[np.float64], rings: NDArray[np.int64], polygons: NDA
     lengths = np.diff(rings)
     turns -= np.repeat(turns[rings[:-1]], lengths)
     if turns[rings[1:] - 1].any():
-        raise ParameterError("a polygon goes round a pole, which GeoJSON cannot hold: choose --format gpkg")
+        raise ParameterError(
+            "a polygon goes round a pole, which GeoJSON cannot hold: choose another format, such as GeoPackage"
+        )
     lon = lon + 360.0 * turns
     middle = (np.minimum.reduceat(lon, rings[:-1]) + np.maximum.reduceat(lon, rings[:-1])) / 2
     shell = np.repeat(middle[polygons[:-1]], np.diff(polygons))
@@ -137,7 +140,7 @@ def _within_world(
     if not crossing.any():
         return parts, source
     if (east_edge - west_edge > 360.0).any():
-        raise ParameterError("a polygon is wider than the world: choose --format gpkg")
+        raise ParameterError("a polygon is wider than the world: choose another format, such as GeoPackage")
     pieces, whole = [parts[~crossing]], [source[~crossing]]
     for shift in (0.0, -360.0):
         inside = shapely.intersection(parts[crossing], shapely.box(-180.0 - shift, -90.0, 180.0 - shift, 90.0))

@@ -1,13 +1,14 @@
 """A class map as users hand it over, checked once at the door."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from affine import Affine
 
 from geoseg.errors import ParameterError
-from geoseg.legend import NODATA, Legend
+from geoseg.legend import NODATA, Legend, LegendClass, default_color
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,6 +32,8 @@ class ClassMap:
     """Class value that means "no observation"."""
     legend: Legend | None
     """As given."""
+    stated: dict[int, LegendClass]
+    """Names and colours that the map itself has for some of its values (CF flag attributes)."""
 
     @property
     def transform(self) -> Affine:
@@ -50,7 +53,8 @@ class ClassMap:
         """
         present = [int(v) for v in values if v != self.nodata]
         if self.legend is None:
-            return Legend.unnamed(tuple(present)).classes if present else ()
+            unnamed = Legend.unnamed(tuple(present)).classes if present else ()
+            return tuple(self.stated.get(c.value, c) for c in unnamed)
         unknown = sorted(set(present) - set(self.legend.values))
         if unknown:
             raise ParameterError(
@@ -101,4 +105,17 @@ def read_class_map(
         geobox=geobox,
         nodata=legend.nodata if legend is not None else nodata,
         legend=legend,
+        stated=_stated(classes.attrs),
     )
+
+
+def _stated(attributes: Mapping[Any, Any]) -> dict[int, LegendClass]:
+    """Classes in the attributes ``flag_values`` and ``flag_meanings`` (CF conventions, section 3.5), where they fit."""
+    values = [int(v) for v in np.atleast_1d(attributes.get("flag_values", ()))]
+    names = [name.replace("_", " ") for name in str(attributes.get("flag_meanings", "")).split()]
+    colors = str(attributes.get("flag_colors", "")).split()
+    if len(colors) != len(values):
+        colors = [default_color(i) for i in range(len(values))]
+    if len(names) != len(values) or len(set(names)) < len(names):
+        return {}
+    return {v: LegendClass(value=v, name=n, color=c) for v, n, c in zip(values, names, colors, strict=True)}

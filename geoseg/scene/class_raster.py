@@ -264,7 +264,7 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
             seen[values[-1]] = True
     if low < 0 or high > NODATA:
         raise SceneError(
-            f"{printable(dataset.name)}: too many classes: its values go from {low} to {high}, those of a class map "
+            f"{printable(dataset.name)}: its values go from {low} to {high}, those of a class map "
             f"from 0 to {NODATA}; reclassify it first, for example with gdal_calc.py"
         )
     return tuple(int(v) for v in np.flatnonzero(seen) if v not in unobserved)

@@ -218,3 +218,23 @@ def test_real_class_maps(tmp_path: Path, geoseg_command: Command, name: str, kno
         pixels = dataset.read(1)
         valid = pixels != dataset.nodata if dataset.nodata is not None else np.ones_like(pixels, dtype=bool)
         assert found.area.sum() == pytest.approx(valid.sum() * abs(dataset.transform.determinant), rel=1e-9)
+
+
+def test_of_several_files_all_appear_or_none(tmp_path: Path, geoseg_command: Command) -> None:
+    polar = Affine(10_000, 0, -500_000, 0, -10_000, 500_000)
+    path = write_map(tmp_path / "polar.tif", np.ones((100, 100), dtype=np.uint8), crs="EPSG:3031", transform=polar)
+    out = tmp_path / "out"
+    out.mkdir()
+    ended = geoseg_command("vectorize", path, "-o", out / "p.gpkg", "-o", out / "p.geojson")
+    assert ended.code == 2
+    assert "p.geojson" in ended.err
+    assert "round a pole" in ended.err
+    assert "together" not in ended.err
+    assert not list(out.iterdir())
+
+
+def test_a_file_given_twice_is_refused(map_path: Path, geoseg_command: Command) -> None:
+    out = map_path.with_name("p.gpkg")
+    ended = geoseg_command("vectorize", map_path, "-o", out, "-o", out)
+    assert ended.code == 2
+    assert "twice" in ended.err

@@ -48,7 +48,7 @@ def test_blocks_lie_on_tiles_and_cover_each_pixel_once(
         assert b.col_off % TILE == 0
         assert b.row_end <= height
         assert b.col_end <= width
-        assert b.width <= (block_size or 11 * TILE)
+        assert b.width <= (block_size or 9 * TILE)
         assert b.height <= (block_size or 32 * TILE)
 
 

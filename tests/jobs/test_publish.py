@@ -134,3 +134,15 @@ def test_what_makes_no_sense_is_said_before_anything_runs(
     assert ended.code == 2
     assert message in ended.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--smooth"], ["--simplify", "10m"], ["--connectivity", "8"], ["-f", "shp"]], ids=str
+)
+def test_how_polygons_are_drawn_is_of_no_use_without_them(
+    write_scene: WriteScene, geoseg_command: Command, words: list[str]
+) -> None:
+    path = write_scene()
+    ended = geoseg_command("run", path, "-o", path.parents[1] / "out", *KMEANS, "--no-polygons", *words)
+    assert ended.code == 2
+    assert "of no use with --no-polygons" in ended.err

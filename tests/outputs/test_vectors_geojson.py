@@ -134,15 +134,15 @@ def test_the_whole_world_is_not_cut(tmp_path: Path, legend: Legend) -> None:
 @pytest.mark.parametrize(
     ("crs", "shape", "match"),
     [
-        (None, shapely.box(0, 0, 1, 1), "the polygons have no CRS: assign one first or choose --format gpkg"),
+        (None, shapely.box(0, 0, 1, 1), "the polygons have no CRS: assign one first or choose another format"),
         (
             pyproj.CRS('LOCAL_CS["site",UNIT["metre",1],AXIS["e",EAST],AXIS["n",NORTH]]'),
             shapely.box(0, 0, 1, 1),
-            "to which nothing leads from site: choose --format gpkg",
+            "to which nothing leads from site: choose another format",
         ),
         (3413, shapely.box(-1e5, -1e5, 1e5, 1e5), "a polygon goes round a pole, which GeoJSON cannot hold"),
         (4326, shapely.box(-300, 0, 300, 1), "a polygon is wider than the world"),
-        ("+proj=ortho", shapely.box(3e7, 0, 4e7, 1e6), "has no longitude and latitude: choose --format gpkg"),
+        ("+proj=ortho", shapely.box(3e7, 0, 4e7, 1e6), "has no longitude and latitude: choose another format"),
     ],
 )
 def test_what_has_no_place_in_geojson_is_refused(

@@ -117,3 +117,11 @@ def test_perimeters_are_geodesic_and_holes_count() -> None:
         expected = sum(geod.geometry_length(ring) for ring in rings)
         assert row.perim_m == pytest.approx(expected, rel=1e-8)
     assert table.perim_m.tolist() == pytest.approx([(14 + 4) * 10 / 0.9996, 4 * 10 / 0.9996], rel=1e-4)
+
+
+def test_a_map_that_states_its_classes_is_named_by_them() -> None:
+    values = class_map()
+    values.attrs |= {"flag_values": [1, 2, 9], "flag_meanings": "forest bare_soil ice"}
+    assert vectorize(values).class_name.tolist() == ["forest", "bare soil", "class 3", "bare soil"]
+    values.attrs["flag_meanings"] = "forest"
+    assert vectorize(values).class_name.tolist() == ["class 1", "class 2", "class 3", "class 2"]

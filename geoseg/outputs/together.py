@@ -1,0 +1,91 @@
+"""Several files that appear together: written into a hidden folder beside them, and renamed when all are there."""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputError, printable
+from geoseg.outputs.aside import fsync_folder
+
+__all__ = ["together"]
+
+_FOLDER = re.compile(r"\.geoseg\.[0-9a-f]{8}\.together")
+
+
+@contextmanager
+def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Names to write to, which become the given ones when the block ends well, with the files of the same stem.
+
+    Nothing appears when it does not. What a killed program left is removed the next time: its folder is locked by the
+    kernel as long as it runs.
+
+    Args:
+        paths: Final names; their folders exist.
+
+    Raises:
+        OutputError: If a folder is missing or cannot be written into, or a rename fails.
+    """
+    with ExitStack() as stack:
+        stages: dict[Path, Path] = {}
+        for path in paths:
+            if path.parent not in stages:
+                stages[path.parent] = stack.enter_context(_stage(path.parent))
+        yield [stages[path.parent] / path.name for path in paths]
+        try:
+            for path in paths:
+                _put_in_place(stages[path.parent], path)
+            for folder in stages:
+                fsync_folder(folder)
+        except OSError as error:
+            raise OutputError(f"cannot put {printable(path)} in place: {error.strerror}; then run again") from error
+
+
+@contextmanager
+def _stage(folder: Path) -> Iterator[Path]:
+    """A hidden folder in another one, locked while it is used."""
+    stage = folder / f".geoseg.{secrets.token_hex(4)}.together"
+    try:
+        for entry in folder.iterdir():
+            if _FOLDER.fullmatch(entry.name) and not entry.is_symlink() and entry.is_dir():
+                _remove_unless_used(entry)
+        stage.mkdir()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {printable(folder)}: {(error.strerror or str(error)).lower()}; "
+            "create it or choose another output"
+        ) from error
+    handle = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        os.close(handle)
+
+
+def _remove_unless_used(stage: Path) -> None:
+    handle = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        shutil.rmtree(stage, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(stage: Path, path: Path) -> None:
+    """Side files first, the file itself last; an old one is withdrawn before, so that no mix is ever seen."""
+    sides = [f for f in sorted(stage.iterdir()) if f.name != path.name and f.name.startswith(f"{path.stem}.")]
+    mine = [f for f in sides if f.suffix in (".cpg", ".dbf", ".prj", ".shx", ".qml")]
+    if mine:
+        path.unlink(missing_ok=True)
+    for side in mine:
+        side.replace(path.with_name(side.name))
+    (stage / path.name).replace(path)

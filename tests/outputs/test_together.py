@@ -1,0 +1,72 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import OutputError
+from geoseg.outputs.together import together
+
+
+def write(paths: list[Path]) -> None:
+    for path in paths:
+        path.write_text(path.name)
+
+
+def test_files_appear_at_the_end_with_their_sides(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    finals = [tmp_path / "a.shp", tmp_path / "other" / "b.gpkg"]
+    with together(finals) as paths:
+        write([*paths, paths[0].with_suffix(".dbf")])
+        assert not any(f.exists() for f in finals)
+    assert [f.read_text() for f in finals] == ["a.shp", "b.gpkg"]
+    assert {p.name for p in tmp_path.rglob("*")} == {"a.shp", "a.dbf", "other", "b.gpkg"}
+
+
+def test_nothing_appears_after_an_error_and_old_files_stay(tmp_path: Path) -> None:
+    finals = [tmp_path / "a.gpkg", tmp_path / "b.gpkg"]
+    finals[0].write_text("old")
+
+    def fail() -> None:
+        with together(finals) as paths:
+            write(paths[:1])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.gpkg"]
+    assert finals[0].read_text() == "old"
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"cannot write into .*none.*create it"),
+        together([tmp_path / "none" / "a.gpkg"]),
+    ):
+        pass
+
+
+def test_what_a_killed_program_left_goes_and_what_another_writes_stays(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib\n"
+        "from geoseg.outputs.together import together\n"
+        "with together([pathlib.Path(sys.argv[1]) / 'a.gpkg']) as paths:\n"
+        "    paths[0].write_text('half')\n"
+        "    print('there', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "there\n"
+    with together([tmp_path / "b.gpkg"]) as paths:
+        write(paths)
+    assert len(list(tmp_path.rglob("a.gpkg"))) == 1  # in use
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    assert len(list(tmp_path.rglob("a.gpkg"))) == 1
+    with together([tmp_path / "c.gpkg"]) as paths:
+        write(paths)
+    assert {p.name for p in tmp_path.rglob("*")} == {"b.gpkg", "c.gpkg"}
