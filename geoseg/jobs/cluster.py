@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -164,7 +165,14 @@ def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Poo
     )
     stack.callback(cluster.close)
     client = stack.enter_context(Client(cluster, set_as_default=False))
+    # Ctrl-C goes to every process of the terminal: this one ends the others, which would only say where they were
+    client.run(_ignore_interrupts)
     return Pool(client, slots=2 * workers * at_once, threads=threads, limited=True)
+
+
+def _ignore_interrupts() -> None:
+    """Called in the main thread of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | None) -> Pool:

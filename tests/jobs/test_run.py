@@ -303,7 +303,11 @@ def test_a_token_in_a_url_reaches_no_log_and_no_record(tmp_path: Path, pool: Poo
 def slow_run(path: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
     """A run in a process of its own, of several blocks that take a while."""
     words = ["run", path, "-o", out, *KMEANS, "--block-size", "512", "-v", *more]
-    code = "import sys; from geoseg.cli.main import main; main(sys.argv[1:])"
+    # whoever runs the tests in the background of a shell has interrupts ignored, and so have children
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from geoseg.cli.main import main; main(sys.argv[1:])"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         stdout=subprocess.PIPE,
