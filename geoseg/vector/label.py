@@ -77,22 +77,6 @@ def label_components(classes: NDArray[np.uint8], *, nodata: int = NODATA) -> Com
     return Components(padded=padded, class_id=class_id, pixels=pixels)
 
 
-def confidence_sums(
-    labels: NDArray[np.int32], confidence: NDArray[np.uint8], n: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sum of confidence in percent, and number of pixels that have one, of each of the components 1 to ``n``.
-
-    Args:
-        labels: (rows, cols) component of each pixel, 0 for none.
-        confidence: (rows, cols) percent; 255 where there is none.
-        n: Number of components.
-    """
-    sums = np.zeros(n, dtype=np.int64)
-    counts = np.zeros(n, dtype=np.int64)
-    _add_confidence(labels, confidence, sums, counts)
-    return sums, counts
-
-
 @njit(nogil=True, cache=True)
 def _count_starts(classes: NDArray[np.uint8], nodata: int) -> int:
     """Pixels that differ from their upper and left neighbours: each may start a component."""
@@ -179,18 +163,6 @@ def _number_pixels(
             if label > 0:
                 class_id[label - 1] = classes[r, c]
                 pixels[label - 1] += 1
-
-
-@njit(nogil=True, cache=True)
-def _add_confidence(
-    labels: NDArray[np.int32], confidence: NDArray[np.uint8], sums: NDArray[np.int64], counts: NDArray[np.int64]
-) -> None:
-    rows, cols = labels.shape
-    for r in range(rows):
-        for c in range(cols):
-            if labels[r, c] > 0 and confidence[r, c] != 255:
-                sums[labels[r, c] - 1] += confidence[r, c]
-                counts[labels[r, c] - 1] += 1
 
 
 def features_of(components: Components) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from geoseg.errors import ParameterError
 from geoseg.vector import label_components
-from geoseg.vector.label import OUTSIDE, confidence_sums
+from geoseg.vector.label import OUTSIDE
 
 unhurried = settings(deadline=None)  # the first call compiles
 maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 3, 9, 255]))
@@ -76,19 +76,6 @@ def test_the_published_example_is_reproduced(example: dict[str, Any]) -> None:
     components = label_components(classes, nodata=0)
     assert len(components) == example["expected"]["conn4_count"]
     np.testing.assert_array_equal(components.labels, example["expected"]["conn4"])
-
-
-@unhurried
-@given(maps, st.data())
-def test_confidence_adds_up_per_component_without_pixels_that_have_none(
-    classes: NDArray[np.uint8], data: st.DataObject
-) -> None:
-    confidence = data.draw(arrays(np.uint8, classes.shape, elements=st.sampled_from([0, 50, 100, 255])))
-    components = label_components(classes)
-    sums, counts = confidence_sums(components.labels, confidence, len(components))
-    for k in range(len(components)):
-        values = confidence[(components.labels == k + 1) & (confidence != 255)]
-        assert (sums[k], counts[k]) == (values.sum(dtype=np.int64), len(values))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 2), np.int16), np.zeros(3, np.uint8), np.zeros((0, 4), np.uint8)])
