@@ -100,6 +100,7 @@ def connect(
 
     at_once = 2 if accelerated else 1
     with ExitStack() as stack:
+        stack.callback(_set_scheduler, dask.config.get("scheduler", None))
         # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
         # ... and its lock files would stay behind in the temporary folder of the machine
@@ -168,6 +169,16 @@ def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Poo
     # Ctrl-C goes to every process of the terminal: this one ends the others, which would only say where they were
     client.run(_ignore_interrupts)
     return Pool(client, slots=2 * workers * at_once, threads=threads, limited=True)
+
+
+def _set_scheduler(name: Any) -> None:
+    """What computes Dask's collections: a client that a task asks for in this process makes itself the one for all."""
+    import dask
+
+    if name is None:
+        dask.config.config.pop("scheduler", None)
+    else:
+        dask.config.set(scheduler=name)
 
 
 def _ignore_interrupts() -> None:
