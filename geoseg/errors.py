@@ -6,6 +6,7 @@ GeosegError
 │   ├── SceneError                a raster cannot become a scene
 │   └── ModelError                a model cannot be loaded, or does not fit the scene
 ├── OutputError (OSError)         a result could not be written, or did not read back as it was meant
+│   └── PartError                 a finished block does not hold any more what was written to it
 └── ResourceError (MemoryError)   the plan does not fit the machine
 
 A message says what is wrong, with which file, with the numbers, and how to mend it, in one or two lines.
@@ -18,6 +19,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "ParameterError",
+    "PartError",
     "ResourceError",
     "SceneError",
     "printable",
@@ -46,6 +48,10 @@ class ModelError(InputError):
 
 class OutputError(GeosegError, OSError):
     """A result could not be written, or did not read back as it was meant."""
+
+
+class PartError(OutputError):
+    """A finished block does not hold any more what was written to it."""
 
 
 class ResourceError(GeosegError, MemoryError):

@@ -1,14 +1,20 @@
-"""What a run would do and take: windows, forward passes, blocks, memory and time, per scene."""
+"""What a run would do and take: how far each scene is, windows, forward passes, blocks, memory, disk and time."""
 
 import os
 import resource
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 
 from geoseg.cli.show import show_table
 from geoseg.inference.recipe import Recipe
+from geoseg.jobs.journal import finished_blocks
+from geoseg.jobs.lock import STATE
 from geoseg.jobs.outcome import Options, SceneOutcome
 from geoseg.jobs.plan import ScenePlan
+from geoseg.jobs.room import needed_bytes
+from geoseg.jobs.standing import parts_key, recut, standing_of
 from geoseg.vector.vectorizer import BLOCK_PX
 
 __all__ = ["print_plans"]
@@ -17,8 +23,12 @@ _POLYGON_BYTES = 25  # per pixel of the blocks in work: class map, confidence, l
 _WRITING_SECONDS = 8e-8  # per pixel, on one core: both rasters, written, read back and hashed
 
 
-def print_plans(plans: Iterable[ScenePlan | SceneOutcome], options: Options) -> int:
+def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options: Options) -> int:
     """Print one line per scene; the exit code.
+
+    A scene is ``new``, ``done`` (skipped), ``resumable`` (some of its blocks are finished), ``changed`` (finished with
+    another input, model or options, and replaced), or ``refused`` (the same without ``--overwrite``, or the name of its
+    folder is taken).
 
     Time is measured, not guessed: the model is run on one window of noise on this machine, as often as it takes to be
     warm, and multiplied by the windows of the scene. Windows without valid pixels will be skipped, so it is an upper
@@ -26,30 +36,58 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], options: Options) -> 
     """
     rows = []
     failed = 0
+    engines: dict[str, tuple[float, int, int]] = {}
     for plan in plans:
         if isinstance(plan, SceneOutcome):
             failed += 1
             continue
         recipe = plan.recipe
-        seconds, batch_size, peak = _measure(recipe)
+        state, left = _state(plan, output, options)
+        share = left / len(plan.blocks) if state in ("new", "resumable", "changed") else 0.0
         pixels = recipe.scene.height * recipe.scene.width
-        block = plan.memory_bytes(batch_size, probabilities=options.probabilities)
-        in_work = min(pixels, (2 + (os.cpu_count() or 1)) * BLOCK_PX**2)
-        memory = peak + block + (_POLYGON_BYTES * in_work if options.formats else 0)
-        total = seconds * plan.n_forward + _WRITING_SECONDS * pixels
+        memory, seconds = 0.0, 0.0
+        if share:
+            if recipe.model.digest not in engines:
+                engines[recipe.model.digest] = _measure(recipe)
+            per_window, batch_size, peak = engines[recipe.model.digest]
+            block = plan.memory_bytes(batch_size, probabilities=options.probabilities)
+            in_work = min(pixels, (2 + (os.cpu_count() or 1)) * BLOCK_PX**2)
+            memory = peak + block + (_POLYGON_BYTES * in_work if options.formats else 0)
+            seconds = per_window * plan.n_forward * share + _WRITING_SECONDS * pixels
         rows.append(
             (
                 recipe.scene.id,
+                state,
                 f"{recipe.scene.width} x {recipe.scene.height}",
                 plan.n_windows,
                 plan.n_forward,
                 len(plan.blocks),
+                left if share else 0,
                 f"{memory / 2**20:.0f}",
-                f"{total:.1f}",
+                f"{needed_bytes(plan, options) / 2**20 if share else 0:.0f}",
+                f"{seconds:.1f}",
             )
         )
-    show_table(("scene", "pixels", "windows", "forward passes", "blocks", "memory MiB", "seconds"), rows)
+    columns = ("scene", "state", "pixels", "windows", "forward passes", "blocks", "blocks left", "memory MiB",
+               "disk MiB", "seconds")  # fmt: skip
+    show_table(columns, rows)
     return 1 if failed else 0
+
+
+def _state(plan: ScenePlan, output: Path, options: Options) -> tuple[str, int]:
+    """How far a scene is, in a word, and the blocks that are left of it."""
+    scene = plan.recipe.scene
+    standing = standing_of(output / scene.id, plan.recipe, options)
+    if standing.refusal(scene.href, output / scene.id, overwrite=options.overwrite) is not None:
+        return "refused", len(plan.blocks)
+    key = parts_key(plan.recipe, probabilities=options.probabilities)
+    begun = None if options.restart or standing.kind == "done" else finished_blocks(output / STATE, scene.id, key)
+    if begun is not None and begun[1]:
+        cut, n_finished = begun
+        before = plan if options.block_size is not None else replace(plan, blocks=recut(plan, cut))
+        if (before.blocks[0].height, before.blocks[0].width) == cut:
+            return "resumable", len(before.blocks) - n_finished
+    return standing.kind, len(plan.blocks)
 
 
 def _measure(recipe: Recipe) -> tuple[float, int, int]:

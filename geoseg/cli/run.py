@@ -67,6 +67,13 @@ _FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 )
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786.")
 @click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False), help="Its connection file instead.")
+@click.option(
+    "--block-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End a worker process whose block takes longer, and try the block on another.",
+)
+@click.option("--restart", is_flag=True, help="Compute again what a run that died had finished of a scene.")
 @click.option("--overwrite", is_flag=True, help="Replace finished results of another input, model or options.")
 @click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it would take.")
@@ -92,6 +99,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
 
+    from geoseg.inference.engine import choose_device
     from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
     from geoseg.jobs.outcome import Options
@@ -108,9 +116,13 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     loaded = load_model(model)
+    elsewhere = asked["scheduler"] or asked["scheduler_file"]
+    # the devices of a cluster are its workers' own: this machine need not have one like them
+    device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
     options = Options(
         choices=Choices(
-            **{k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "device", "precision", "threads")},
+            **{k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "precision", "threads")},
+            device=device,
             seed=asked["seed"],
             force=asked["force"],
         ),
@@ -124,6 +136,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         min_area=min_area,
         zones=zones,
         overwrite=asked["overwrite"],
+        restart=asked["restart"],
     )
     rasters = find_rasters(inputs, exclude=output)
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
@@ -133,15 +146,14 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             from geoseg.cli.dry_run import print_plans
 
             return print_plans(
-                plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), options
+                plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), output, options
             )
-        elsewhere = asked["scheduler"] or asked["scheduler_file"]
         with connect(
             workers=asked["workers"],
             scheduler=asked["scheduler"],
             scheduler_file=asked["scheduler_file"],
-            # the devices of a cluster are its workers' own: this machine need not have one like them
-            accelerated=not elsewhere and _device_type(asked["device"]) != "cpu",
+            accelerated=not elsewhere and device.partition(":")[0] != "cpu",
+            block_timeout=asked["block_timeout"],
         ) as pool:
             # what was imported stays: no use in looking for garbage there, see main
             gc.freeze()
@@ -160,10 +172,3 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
 def _by_user(name: str) -> bool:
     """Whether the command line itself gives an option."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _device_type(asked: str) -> str:
-    """Kind of device the run will use; asking torch costs its import, which the run needs anyway."""
-    from geoseg.inference.engine import choose_device
-
-    return str(choose_device(asked).type)

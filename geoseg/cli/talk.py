@@ -112,6 +112,7 @@ class Talk:
         line = {
             "failed": f"error: {text}",
             "note": f"{scene}: {text}",
+            "resumed": f"{scene}: {event.n_blocks} blocks were finished before; going on from there",
             "planned": f"{scene}: {event.n_blocks} blocks, {event.pixels / 1e6:.1f} Mpx",
             "block": f"{scene}: a block of {event.pixels / 1e6:.1f} Mpx is done",
             "publishing": f"{scene}: writing the outputs",
@@ -130,8 +131,8 @@ class Talk:
             self._bars[event.scene] = progress.add_task(name, total=event.n_blocks)
         elif event.scene in self._bars:
             bar = self._bars[event.scene]
-            if event.kind == "block":
-                progress.advance(bar)
+            if event.kind in ("block", "resumed"):
+                progress.advance(bar, max(event.n_blocks, 1))
             elif event.kind in ("done", "unchanged", "failed"):
                 progress.remove_task(self._bars.pop(event.scene))
 

@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,33 +26,132 @@ _QUIET = {
 }
 COMPUTE = "geoseg-compute"
 """Worker resource that a block takes one of: as many as blocks may compute at once on the worker's device."""
+GPU = "GPU"
+"""What it is called on clusters that others set up; taken where no worker declares the other."""
+_LOST = 60.0  # seconds without a worker after which none is expected to come back
+_REFRESH = 5.0  # seconds after which the workers of a cluster, which may come and go, are counted again
+_TIMED_OUT = 75  # exit code of a worker process whose block took too long
 
 
 class Pool:
     """A Dask client and what a caller has to know of its workers."""
 
-    def __init__(self, client: Any, *, slots: int, threads: int | None, limited: bool) -> None:
+    def __init__(
+        self, client: Any, *, threads: int | None, at_once: int | None, shown: str = "", timeout: float | None = None
+    ) -> None:
         """Wrap a client.
 
         Args:
             client: ``distributed.Client``.
-            slots: Blocks to keep in flight.
             threads: Threads per network on each worker; None leaves torch's own number.
-            limited: Whether the workers declare the `COMPUTE` resource.
+            at_once: Blocks that compute at once on all workers together; None asks the workers, again and again.
+            shown: Address of a cluster that is not this program's own.
+            timeout: Seconds after which a worker whose block is not done is given up.
         """
         self.client = client
-        self.slots = slots
         self.threads = threads
-        self._limited = limited
+        self.shown = shown
+        self.timeout = timeout
+        self._resource: str | None = COMPUTE
+        self._at_once = at_once or 0
+        self._counted = -_REFRESH
+        self._seen = time.monotonic()
+        self._fixed = at_once is not None
+        if at_once is None:
+            self._count()
+
+    @property
+    def remote(self) -> bool:
+        """Whether the workers may be on other machines."""
+        return bool(self.shown)
+
+    @property
+    def slots(self) -> int:
+        """Blocks to keep in flight: what computes, and as much that waits."""
+        if not self._fixed and time.monotonic() - self._counted > _REFRESH:
+            self._count()
+        return 2 * max(self._at_once, 1)
 
     def submit_block(self, function: Any, *args: Any, retries: int = 0) -> Any:
         """A future of a task that computes on the workers' devices; ``retries`` after an error, not a lost worker."""
-        resources = {COMPUTE: 1} if self._limited else None
+        resources = {self._resource: 1} if self._resource is not None else None
+        if self.timeout is not None:
+            function, args = _within, (self.timeout, function, *args)
         return self.client.submit(function, *args, pure=False, resources=resources, retries=retries)
 
     def submit(self, function: Any, *args: Any) -> Any:
         """A future of a task that does not compute on a device; it goes before blocks that wait."""
         return self.client.submit(function, *args, pure=False, priority=10)
+
+    def check(self) -> None:
+        """See that there is somebody to wait for.
+
+        Raises:
+            ResourceError: If the scheduler is gone, or no worker has been there for a minute.
+        """
+        shown = f" at {self.shown}" if self.shown else ""
+        if self.client.status != "running":
+            raise ResourceError(
+                f"the Dask scheduler{shown} is gone: start it, then run again; finished blocks are kept"
+            )
+        if self._workers():
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > _LOST:
+            raise ResourceError(
+                f"the Dask scheduler{shown} has had no worker for {_LOST:.0f} s: start some, then run again; "
+                "finished blocks are kept"
+            )
+
+    def refuse_workers_without(self, folder: Path) -> None:
+        """See that every worker has this geoseg and sees a folder of this machine under the same path.
+
+        Raises:
+            ResourceError: If one does not.
+        """
+        from geoseg import __version__
+
+        for address, found in self.client.run(_sees, str(folder), on_error="return").items():
+            if isinstance(found, BaseException):
+                problem = f"cannot run geoseg ({type(found).__name__}: {found}): install it there"
+            elif found[0] != __version__:
+                problem = f"has geoseg {found[0]}, here is {__version__}: install the same on both"
+            elif not found[1]:
+                problem = f"does not see {folder}: give inputs and --output on a disk that all machines share"
+            else:
+                continue
+            raise ResourceError(f"the worker at {address} {problem}")
+
+    def _workers(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return found
+
+    def _count(self) -> None:
+        found = self._workers().values()
+        for resource in (COMPUTE, GPU):
+            declared = sum(int(w.get("resources", {}).get(resource, 0)) for w in found)
+            if declared:
+                self._resource, self._at_once = resource, declared
+                break
+        else:
+            self._resource, self._at_once = None, sum(int(w["nthreads"]) for w in found)
+        self._counted = time.monotonic()
+
+
+def _within(seconds: float, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function; a process in which it takes longer ends, for nothing else ends a thread that hangs."""
+    alarm = threading.Timer(seconds, os._exit, [_TIMED_OUT])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        return function(*args)
+    finally:
+        alarm.cancel()
+
+
+def _sees(folder: str) -> tuple[str, bool]:
+    from geoseg import __version__
+
+    return __version__, Path(folder).is_dir()
 
 
 @contextmanager
@@ -76,7 +177,12 @@ def helpers() -> Iterator[tuple[Executor, int]]:
 
 @contextmanager
 def connect(
-    *, workers: int = 0, scheduler: str | None = None, scheduler_file: str | None = None, accelerated: bool = False
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    scheduler_file: str | None = None,
+    accelerated: bool = False,
+    block_timeout: float | None = None,
 ) -> Iterator[Pool]:
     """A pool of workers, closed at the end.
 
@@ -86,15 +192,22 @@ def connect(
         scheduler_file: Its connection file instead of its address.
         accelerated: Whether blocks compute on a GPU: then two of them are in flight per worker, so that one reads and
             writes while the other computes. On a CPU one block's threads fill the machine.
+        block_timeout: Seconds after which a worker process whose block is not done is ended, and the block tried on
+            another; None waits for ever.
 
     Raises:
-        ParameterError: If more than one kind of place is named.
+        ParameterError: If more than one kind of place is named, or a timeout without a process that can be ended.
         ResourceError: If the scheduler does not answer or has no worker.
     """
     if sum((workers > 0, scheduler is not None, scheduler_file is not None)) > 1:
         raise ParameterError("--workers, --scheduler and --scheduler-file exclude one another: give one of them")
     if workers < 0:
         raise ParameterError(f"{workers} workers: give 0 (this process) or more")
+    if block_timeout is not None and (block_timeout <= 0 or not (workers or scheduler or scheduler_file)):
+        raise ParameterError(
+            f"block timeout of {block_timeout:g} s: only worker processes can be ended; give more than 0 s, and "
+            "--workers 1 or more"
+        )
     import dask
     import distributed  # its import sets up its logging
 
@@ -105,16 +218,19 @@ def connect(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
         # ... and its lock files would stay behind in the temporary folder of the machine
         settings = {"distributed.comm.timeouts.connect": "10s", "temporary-directory": folder, **_QUIET}
+        if block_timeout is not None:
+            # a process that stands still altogether cannot end itself: its silence is noticed instead
+            settings["distributed.scheduler.worker-ttl"] = f"{max(block_timeout, 30.0)} s"
         stack.enter_context(dask.config.set(settings))
         # what goes wrong with a task comes back as its error, which geoseg says better
         logger = logging.getLogger(distributed.__name__)
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.CRITICAL)
         if scheduler is not None or scheduler_file is not None:
-            yield _existing(stack, scheduler, scheduler_file)
+            yield _existing(stack, scheduler, scheduler_file, block_timeout)
             return
         if workers:
-            yield _processes(stack, workers, at_once, folder)
+            yield _processes(stack, workers, at_once, folder, block_timeout)
         else:
             keep_memory()  # before the worker's threads are there
             yield _this_process(stack, at_once, folder)
@@ -142,10 +258,10 @@ def _this_process(stack: ExitStack, at_once: int, folder: str) -> Pool:
     )
     stack.callback(cluster.close)
     client = stack.enter_context(Client(cluster, set_as_default=False))
-    return Pool(client, slots=2 * at_once, threads=None, limited=True)
+    return Pool(client, threads=None, at_once=at_once)
 
 
-def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Pool:
+def _processes(stack: ExitStack, workers: int, at_once: int, folder: str, timeout: float | None) -> Pool:
     from distributed import Client, LocalCluster
 
     # workers are started by spawn and read their thread counts at import: Dask's nanny would set 1
@@ -168,7 +284,7 @@ def _processes(stack: ExitStack, workers: int, at_once: int, folder: str) -> Poo
     client = stack.enter_context(Client(cluster, set_as_default=False))
     # Ctrl-C goes to every process of the terminal: this one ends the others, which would only say where they were
     client.run(_ignore_interrupts)
-    return Pool(client, slots=2 * workers * at_once, threads=threads, limited=True)
+    return Pool(client, threads=threads, at_once=workers * at_once, timeout=timeout)
 
 
 def _set_scheduler(name: Any) -> None:
@@ -186,19 +302,16 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | None) -> Pool:
+def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | None, timeout: float | None) -> Pool:
     from distributed import Client
 
-    shown = scheduler or scheduler_file
+    shown = str(scheduler or scheduler_file)
     try:
         # read here: Dask waits for ever for a missing file, and one without an address trips it
         address = scheduler if scheduler_file is None else str(json.loads(Path(scheduler_file).read_text())["address"])
         client = stack.enter_context(Client(address, set_as_default=False, timeout="10s"))
     except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a connection file of another kind
         raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
-    found = client.scheduler_info(n_workers=-1)["workers"]
-    if not found:
+    if not client.scheduler_info(n_workers=-1)["workers"]:
         raise ResourceError(f"the Dask scheduler at {shown} has no workers: start some with `dask worker`")
-    limited = any(COMPUTE in w.get("resources", {}) for w in found.values())
-    slots = 2 * sum(int(w["nthreads"]) for w in found.values())
-    return Pool(client, slots=slots, threads=None, limited=limited)
+    return Pool(client, threads=None, at_once=None, shown=shown, timeout=timeout)

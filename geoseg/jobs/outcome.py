@@ -42,6 +42,8 @@ class Options:
     """Where areas are wanted for, too."""
     overwrite: bool = False
     """Replace finished outputs."""
+    restart: bool = False
+    """Compute again what an earlier run had finished of a scene before it died."""
 
     def __post_init__(self) -> None:
         if self.block_size is not None:
@@ -81,6 +83,10 @@ class SceneOutcome:
     """From its first block to its outputs."""
     pixels: int = 0
     """Of the scene."""
+    n_blocks: int = 0
+    """Blocks of the scene."""
+    n_resumed: int = 0
+    """Blocks that an earlier run had finished."""
     n_polygons: int | None = None
     """None where polygons were not made."""
     notes: tuple[str, ...] = ()
@@ -93,14 +99,14 @@ class SceneOutcome:
 class Event:
     """Something happened that a progress bar or a log wants to know."""
 
-    kind: Literal["planned", "note", "block", "publishing", "done", "failed", "unchanged"]
+    kind: Literal["planned", "note", "resumed", "block", "publishing", "done", "failed", "unchanged"]
     """What happened."""
     scene: str
     """Id of the scene, or what was named where there is no scene."""
     text: str = ""
     """The note or the error."""
     n_blocks: int = 0
-    """Blocks of the scene."""
+    """Blocks of the scene, or those that were finished before."""
     pixels: int = 0
     """Pixels that are finished with this event, or of the scene that is planned."""
 

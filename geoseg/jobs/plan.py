@@ -33,7 +33,11 @@ class ScenePlan:
     @property
     def n_forward(self) -> int:
         """Windows that are computed at most: those on block borders once for each block."""
-        return sum(self.recipe.lattice.n_windows_of(b) for b in self.blocks)
+        # blocks are the product of spans of rows and spans of columns, and so are their windows
+        lattice = self.recipe.lattice
+        rows = {(b.row_off, b.row_end) for b in self.blocks}
+        cols = {(b.col_off, b.col_end) for b in self.blocks}
+        return sum(len(lattice.rows.touching(*r)) for r in rows) * sum(len(lattice.cols.touching(*c)) for c in cols)
 
     def memory_bytes(self, batch_size: int, *, probabilities: bool = False) -> int:
         """Most memory one block takes beside the network itself: strips, source rows, batch and outputs.

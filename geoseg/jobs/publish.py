@@ -1,7 +1,6 @@
 """The task that turns a scene's finished parts into its outputs, all appearing together."""
 
 import functools
-import json
 import operator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,8 @@ from geoseg import __version__
 from geoseg.area.class_areas import class_table
 from geoseg.area.sums import ClassTotals
 from geoseg.area.zone_areas import zone_areas
-from geoseg.errors import SceneError, printable
+from geoseg.errors import PartError, SceneError, printable
+from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
 from geoseg.jobs.block import BlockResult, pixel_areas
 from geoseg.jobs.cluster import helpers
@@ -25,7 +25,7 @@ from geoseg.jobs.outcome import Options
 from geoseg.jobs.polygons import scene_vectorizer
 from geoseg.outputs.aside import Published
 from geoseg.outputs.cog import write_class_cog, write_confidence_cog, write_probability_cog
-from geoseg.outputs.parts import Part
+from geoseg.outputs.parts import Part, check_part
 from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.staging import staging
 from geoseg.outputs.tables import write_areas
@@ -34,7 +34,24 @@ from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
 from geoseg.vector.vectorizer import Drawn, Outlines
 
-__all__ = ["SceneResult", "finished_areas", "publish_scene"]
+__all__ = ["DamagedPartsError", "SceneResult", "publish_scene"]
+
+
+class DamagedPartsError(PartError):
+    """Finished blocks that do not hold any more what was written to them."""
+
+    def __init__(self, message: str, blocks: tuple[Block, ...]) -> None:
+        """Say which.
+
+        Args:
+            message: What is wrong.
+            blocks: All that are damaged.
+        """
+        super().__init__(message, blocks)  # both, so that it travels from a worker
+        self.blocks = blocks
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +78,27 @@ def publish_scene(recipe: Recipe, results: Sequence[BlockResult], folder: Path, 
         options: What the user chose.
 
     Raises:
-        OutputError: If anything cannot be written or does not read back; then nothing appears.
+        DamagedPartsError: If parts do not hold what was written to them; nothing appears.
+        OutputError: If anything cannot be written or does not read back; nothing appears.
     """
+    try:
+        return _publish(recipe, results, folder, options)
+    except PartError as error:
+        raise DamagedPartsError(str(error), _damaged([r.part for r in results])) from error
+
+
+def _damaged(parts: Sequence[Part]) -> tuple[Block, ...]:
+    """The blocks whose parts are not, byte by byte, as they were."""
+    found = []
+    for part in parts:
+        try:
+            check_part(part, quick=True)
+        except PartError:
+            found.append(part.block)
+    return tuple(found)
+
+
+def _publish(recipe: Recipe, results: Sequence[BlockResult], folder: Path, options: Options) -> SceneResult:
     if fingerprint(recipe.scene.href) != recipe.scene.fingerprint:
         raise SceneError(
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
@@ -166,34 +202,3 @@ def _notes(outlines: Outlines, drawn: Drawn | None) -> tuple[str, ...]:
     if drawn is None or drawn.area_change is None or not (outlines.smooth or outlines.simplify is not None):
         return ()
     return (str(drawn.area_change),)
-
-
-def finished_areas(folder: Path, key: str, options: Options) -> Any | None:
-    """The area table of a folder that holds the finished results of this very run; None if it holds anything else.
-
-    Args:
-        folder: Of a scene.
-        key: The recipe's.
-        options: What has to be there; without probabilities, the table is as without.
-    """
-    import pandas as pd
-
-    try:
-        item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
-        made_with = item["properties"]["geoseg:parameters"]
-        if any(made_with.get(name) != value for name, value in ({"key": key} | options.parameters).items()):
-            return None
-        if options.probabilities and "probabilities" not in item["assets"]:
-            return None
-        sizes = {folder / asset["href"]: asset["file:size"] for asset in item["assets"].values()}
-        wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in options.formats]
-        if any(path.stat().st_size != size for path, size in sizes.items()) or not all(p.is_file() for p in wanted):
-            return None
-        # a class may be called None or NA: only an empty number is a missing one
-        empty = {"percent": [""], "mean_conf": [""]}
-        path = folder / f"{folder.name}_areas.csv"
-        table = pd.read_csv(path, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
-        # the tables of a run have the same columns, whenever their scenes were finished
-        return table if options.probabilities else table.drop(columns="expected_ha", errors="ignore")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -1,20 +1,19 @@
 """Many scenes, one model: `geoseg run` as a function."""
 
-import fcntl
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
-from geoseg.errors import OutputError, printable
+from geoseg.errors import printable
 from geoseg.inference.recipe import recipe_for
 from geoseg.jobs.cluster import Pool
+from geoseg.jobs.journal import Journal
+from geoseg.jobs.lock import STATE, hold
 from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome, Summary
 from geoseg.jobs.plan import ScenePlan, plan_blocks
 from geoseg.jobs.runner import Runner, named
@@ -24,6 +23,7 @@ from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
+from geoseg.scene.guard import is_remote
 from geoseg.scene.open import open_scene, scene_name
 
 __all__ = ["plan_run", "run"]
@@ -99,64 +99,43 @@ def run(
         listen: Told what happens, in the caller's thread.
 
     Raises:
-        OutputError: If nothing can be written into the output folder.
+        OutputError: If nothing can be written into the output folder, or another run holds it.
+        ParameterError: If the device is not there.
+        ResourceError: If a worker of a cluster does not see the output folder, or has another geoseg.
     """
-    began = time.monotonic()
-    with _alone(output):
-        return _run(rasters, output, model, options, pool, listen, began)
+    from geoseg.inference.engine import choose_device
 
-
-def _run(
-    rasters: Sequence[str],
-    output: Path,
-    model: Model,
-    options: Options,
-    pool: Pool,
-    listen: Listener,
-    began: float,
-) -> Summary:
-    started = datetime.now(UTC)
-    clean_leftovers(output)
+    began, started = time.monotonic(), datetime.now(UTC)
     if pool.threads is not None and options.choices.threads is None:
         options = replace(options, choices=replace(options.choices, threads=pool.threads))
-    plans = plan_run(rasters, model, options, at_once=max(1, pool.slots // 2), listen=listen)
-    outcomes = Runner(output, options, pool, listen).run(plans)
-    order = {href: i for i, href in enumerate(rasters)}
-    done = tuple(sorted(outcomes, key=lambda o: order[o.href]))
-    tables = {o.id: o.areas for o in done if o.areas is not None}
-    summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began)
-    if tables:
-        write_combined_areas(tables, output / "areas.csv")
-    write_json(output / "run.json", _record(summary, model, options, started))
+    if not pool.remote:  # the devices of a cluster are its workers' own: this machine need not have one like them
+        options = replace(options, choices=replace(options.choices, device=str(choose_device(options.choices.device))))
+    with hold(output) as unlocked:
+        if unlocked is not None:
+            listen(Event(kind="note", scene=str(output), text=unlocked))
+        clean_leftovers(output)
+        if pool.remote:
+            # machines have no working folder in common
+            output = output.resolve()
+            rasters = [href if is_remote(href) else os.path.abspath(href) for href in rasters]  # noqa: PTH100
+            pool.refuse_workers_without(output)
+        with Journal(output / STATE) as journal:
+            for note in journal.notes:
+                listen(Event(kind="note", scene=str(output), text=note))
+            runner = Runner(output, options, pool, journal, listen)
+            outcomes = runner.run(plan_run(rasters, model, options, at_once=max(1, pool.slots // 2), listen=listen))
+        clean_leftovers(output)  # of workers that died
+        order = {href: i for i, href in enumerate(rasters)}
+        for href in order.keys() - {o.href for o in outcomes}:
+            message = f"{printable(href)}: not begun: {runner.lost}"
+            outcomes.append(SceneOutcome(href=href, id="", status="failed", error=message))
+        done = tuple(sorted(outcomes, key=lambda o: order[o.href]))
+        tables = {o.id: o.areas for o in done if o.areas is not None}
+        summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began)
+        if tables:
+            write_combined_areas(tables, output / "areas.csv")
+        write_json(output / "run.json", _record(summary, model, options, started))
     return summary
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """The output folder, made if missing, seen to be writable, and held so that no second run works in it.
-
-    The lock is on the folder itself: nothing is left behind, and the kernel frees it whatever the end.
-    """
-    probe = output / f".geoseg.{secrets.token_hex(4)}.part"  # a name that is cleaned up, should we be killed here
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe.touch(exist_ok=False)
-        probe.unlink(missing_ok=True)  # the run that holds the folder may have been faster
-        handle = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {printable(output)}: {(error.strerror or str(error)).lower()}; choose another --output"
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another run is writing into {printable(output)}: wait for it to end, or choose another --output"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 def _record(summary: Summary, model: Model, options: Options, started: datetime) -> dict[str, Any]:
@@ -177,6 +156,8 @@ def _record(summary: Summary, model: Model, options: Options, started: datetime)
                 "error": o.error,
                 "seconds": round(o.seconds, 3),
                 "pixels": o.pixels,
+                "blocks": o.n_blocks,
+                "resumed": o.n_resumed,
                 "polygons": o.n_polygons,
                 "notes": list(o.notes),
             }

@@ -5,13 +5,15 @@ import signal
 from collections import Counter
 from typing import Final
 
-__all__ = ["CRASH_POINTS", "crash_point"]
+__all__ = ["CRASH_POINTS", "RUN_CRASH_POINTS", "crash_point"]
 
 CRASH_POINTS: Final = (
     "begin", "written", "verified", "synced", "side_renamed", "renamed", "folder_synced",
     "staged", "old_aside", "stage_renamed", "old_removed", "stage_synced",
 )  # fmt: skip
 """Places of the write path, in the order they are passed."""
+RUN_CRASH_POINTS: Final = ("block_done", "block_journaled", "scene_published", "scene_forgotten")
+"""Places of a run between its writes, in the order they are passed."""
 
 _passed: Counter[str] = Counter()
 

@@ -19,7 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.errors import OutputError, ParameterError, printable
+from geoseg.errors import ParameterError, PartError, printable
 from geoseg.inference.lattice import TILE, Block
 from geoseg.outputs.aside import Aside, sha256_of
 
@@ -349,8 +349,8 @@ def _open(part: Part) -> Any:
     return dataset
 
 
-def _damaged(part: Part) -> OutputError:
-    return OutputError(
+def _damaged(part: Part) -> PartError:
+    return PartError(
         f"the part {printable(part.path)} does not hold what was written to it: remove it, then run again; "
         "its block is computed anew"
     )

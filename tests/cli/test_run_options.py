@@ -71,7 +71,6 @@ CASES: list[tuple[list[object], Look]] = [
     # what changes no result is in the record at least
     (["--batch-size", 2], lambda out, _: choices(out)["batch_size"]),
     (["--threads", 1], lambda out, _: choices(out)["threads"]),
-    (["--device", "cpu"], lambda out, _: choices(out)["device"]),
     (["--block-size", 512], lambda out, _: options(out)["block_size"]),
     (["--force"], lambda out, _: choices(out)["force"]),
 ]

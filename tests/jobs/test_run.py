@@ -238,7 +238,7 @@ def test_a_file_that_changes_while_it_is_read_fails_by_name_and_nothing_is_publi
     reasons = ("changed while it was read", "no such file", "empty file", "cannot be opened", "cannot be read")
     assert any(reason in moving.error for reason in reasons)
     assert resting.status == "done"
-    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "other", "run.json"]
+    assert sorted(p.name for p in out.iterdir() if p.name != ".geoseg") == ["areas.csv", "other", "run.json"]
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(
@@ -258,7 +258,9 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(
 
     summary = run([str(path)], out, load_model("kmeans:2"), Options(block_size=512), pool=pool, listen=listen)
     assert second[0][0] == 2
-    assert f"another run is writing into {out}: wait for it to end, or choose another --output" in second[0][1]
+    assert f"another run is writing into {out}: process {os.getpid()} of " in second[0][1]
+    assert "since 20" in second[0][1]
+    assert "; wait for it to end, or choose another --output" in second[0][1]
     assert summary.n_failed == 0
     assert not hidden(out)
     with pytest.raises(OutputError, match="another run is writing"), _held(out):
@@ -274,7 +276,8 @@ class _held:  # noqa: N801 - reads as a phrase
     def __enter__(self) -> None:
         import fcntl
 
-        self.handle = os.open(self.folder, os.O_RDONLY)
+        (self.folder / ".geoseg").mkdir(exist_ok=True)
+        self.handle = os.open(self.folder / ".geoseg" / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(self.handle, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,153 @@
+"""One run at a time in an output folder: a lock that the kernel frees, and a note of who holds it."""
+
+import errno
+import fcntl
+import getpass
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from geoseg.errors import OutputError, printable
+
+__all__ = ["STATE", "Holder", "hold", "holder_of"]
+
+STATE = ".geoseg"
+"""Folder in an output folder for what a run needs to go on after its death; gone when nothing is unfinished."""
+_LOCK = "lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who works in an output folder."""
+
+    pid: int
+    """Process on its machine."""
+    host: str
+    """Name of the machine."""
+    user: str
+    """Who started it."""
+    since: str
+    """When, as ISO 8601 in UTC. Shown, never compared: clocks of machines differ."""
+
+    @classmethod
+    def me(cls) -> "Holder":
+        """This process."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # a container may have no name for its user
+            user = str(os.getuid())
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(pid=os.getpid(), host=socket.gethostname(), user=user, since=since)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {printable(self.user)} on {printable(self.host)}, since {printable(self.since)}"
+
+
+@contextmanager
+def hold(output: Path) -> Iterator[str | None]:
+    """The output folder, made if missing, seen to be writable, and held so that no second run works in it.
+
+    The lock is the kernel's, on a file in the state folder: a process that dies frees it, whatever the end, and the
+    next run takes it over. What the file says of its holder is only for messages.
+
+    Args:
+        output: Folder of all outputs.
+
+    Yields:
+        None, or why the folder could not be locked, on file systems that have no locks.
+
+    Raises:
+        OutputError: If another run holds the folder, or nothing can be written into it.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / f".geoseg.{secrets.token_hex(4)}.part"  # a name that is cleaned up, should we be killed here
+        probe.touch(exist_ok=False)
+        probe.unlink(missing_ok=True)  # the run that holds the folder may have been faster
+        file, note = _acquire(output)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"cannot write into {printable(output)}: {(error.strerror or str(error)).lower()}; choose another --output"
+        ) from error
+    try:
+        yield note
+    finally:
+        # while it is still held: whoever waits for this very file sees that it is gone, and makes another
+        with suppress(OSError):
+            (output / STATE / _LOCK).unlink()
+            (output / STATE).rmdir()  # what an unfinished scene needs stays
+        os.close(file)
+
+
+def holder_of(output: Path) -> Holder | None:
+    """Who holds an output folder, as far as can be said; None if nobody does."""
+    try:
+        file = os.open(output / STATE / _LOCK, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(file)
+    except OSError:
+        return None
+    else:
+        return None
+    finally:
+        os.close(file)
+
+
+def _acquire(output: Path) -> tuple[int, str | None]:
+    """The lock file, held, and why it is not, on file systems that have no locks."""
+    path = output / STATE / _LOCK
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            # for reading and writing: network file systems give exclusive locks on nothing else
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:  # a run that ended took the folder with it
+            continue
+        try:
+            note = _lock(file, output)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(file).st_ino:
+                    os.ftruncate(file, 0)
+                    # whole in one write: who is refused reads it at any moment
+                    os.pwrite(file, json.dumps(asdict(Holder.me())).encode(), 0)
+                    return file, note
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # a run that ended between our opening and our locking took the file with it
+
+
+def _lock(file: int, output: Path) -> str | None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = _read(file)
+        who = f": {holder}" if holder is not None else ""
+        raise OutputError(
+            f"another run is writing into {printable(output)}{who}; wait for it to end, or choose another --output"
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return f"{printable(output)} lies on a disk without locks: see to it that no second run writes there"
+    return None
+
+
+def _read(file: int) -> Holder | None:
+    try:
+        return Holder(**json.loads(os.pread(file, 4096, 0)))
+    except (OSError, ValueError, TypeError):  # not yet written
+        return None

@@ -1,0 +1,47 @@
+"""Whether the results of a scene fit the disk, seen before anything is computed."""
+
+import shutil
+from pathlib import Path
+
+from geoseg.errors import OutputError, printable
+from geoseg.jobs.outcome import Options
+from geoseg.jobs.plan import ScenePlan
+
+__all__ = ["check_room", "needed_bytes"]
+
+# Bytes per pixel when most is on the disk at once, measured on the sample scenes, whose classes are noisy: parts and
+# both rasters 1.5, each class's probabilities 0.35, the polygons in a GeoPackage 6.
+_RASTERS = 1.5
+_PER_CLASS = 0.35
+_PER_FORMAT = 6.0
+_LEAST = 0.05
+"""Share of that which a scene of large even fields or much nodata may get by with: with less room, none does."""
+
+
+def needed_bytes(plan: ScenePlan, options: Options) -> int:
+    """Bytes that a scene of noisy classes takes on the disk; one of large even fields takes a tenth of it."""
+    scene = plan.recipe.scene
+    n_probabilities = plan.recipe.model.n_classes if options.probabilities else 0
+    per_pixel = _RASTERS + _PER_CLASS * n_probabilities + _PER_FORMAT * len(options.formats)
+    return int(scene.height * scene.width * per_pixel)
+
+
+def check_room(output: Path, needed: int) -> str | None:
+    """What has to be said of the room that is left; None if it is enough.
+
+    Args:
+        output: A folder on the disk.
+        needed: From `needed_bytes`.
+
+    Raises:
+        OutputError: If no scene of that size fits.
+    """
+    free = shutil.disk_usage(output).free
+    if free >= needed:
+        return None
+    shown = (
+        f"the disk of {printable(output)} has {free / 2**20:.0f} MiB free, the scene takes about {needed / 2**20:.0f}"
+    )
+    if free < _LEAST * needed:
+        raise OutputError(f"{shown}; free some, or choose another --output, then run again")
+    return f"{shown}: it may run full; what is finished by then is kept"

@@ -1,0 +1,125 @@
+"""One run at a time: who is refused learns of whom, and who died holds nobody up."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import OutputError
+from geoseg.jobs.lock import hold, holder_of
+
+
+def test_the_folder_is_made_and_nothing_stays(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    assert holder_of(out) is None
+    with hold(out) as note:
+        assert note is None
+        holder = holder_of(out)
+        assert holder is not None
+        assert (holder.pid, holder.host) == (os.getpid(), socket.gethostname())
+    assert list(out.iterdir()) == []
+    assert holder_of(out) is None
+
+
+def test_nothing_stays_after_an_error_and_what_others_left_does(tmp_path: Path) -> None:
+    (tmp_path / ".geoseg").mkdir()
+    (tmp_path / ".geoseg" / "journal.sqlite").touch()
+    with pytest.raises(KeyboardInterrupt), hold(tmp_path):
+        raise KeyboardInterrupt
+    assert [p.name for p in (tmp_path / ".geoseg").iterdir()] == ["journal.sqlite"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from geoseg.errors import OutputError
+from geoseg.jobs.lock import hold
+try:
+    with hold(Path(sys.argv[1])):
+        print("held", flush=True)
+        time.sleep(float(sys.argv[2]))
+except OutputError as error:
+    print(error, flush=True)
+"""
+
+
+def holding(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", HOLD, str(folder), str(seconds)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_who_comes_second_learns_who_holds_the_folder_and_a_kill_frees_it(tmp_path: Path) -> None:
+    process = holding(tmp_path, 60)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    pattern = rf"another run is writing into .*: process {process.pid} of .* on .*, since 20\d\d-.*; wait for it to end"
+    with pytest.raises(OutputError, match=pattern), hold(tmp_path):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / ".geoseg" / "lock").exists()
+    assert holder_of(tmp_path) is None
+    with hold(tmp_path):
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert holder.pid == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"pid": 1}', "[]", '{"pid": 1, "host": "x", "user": "y", "since": "2099"}']
+)
+def test_what_a_dead_run_wrote_into_the_lock_decides_nothing(content: str, tmp_path: Path) -> None:
+    """A clock that was set back, too: the date of a holder is shown, never compared."""
+    (tmp_path / ".geoseg").mkdir()
+    (tmp_path / ".geoseg" / "lock").write_text(content)
+    with hold(tmp_path):
+        written = json.loads((tmp_path / ".geoseg" / "lock").read_text())
+        assert written["pid"] == os.getpid()
+
+
+def test_what_is_written_of_a_holder_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    with hold(tmp_path):
+        lock = tmp_path / ".geoseg" / "lock"
+        lock.write_text(json.dumps({"pid": 1, "host": "\x1b[2J", "user": "u", "since": "now"}))
+        with pytest.raises(OutputError) as refused, hold(tmp_path):
+            pass
+        assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_of_many_that_start_at_once_one_at_a_time_holds_the_folder(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = HOLD.replace(
+        'print("held", flush=True)', f"file = open({str(log)!r}, 'a'); file.write('in\\n'); file.flush()"
+    )
+    code = code.replace("time.sleep(float(sys.argv[2]))", "time.sleep(0.01); file.write('out\\n'); file.flush()")
+    out = tmp_path / "out"
+    processes = []
+    for _ in range(5):
+        processes += [
+            subprocess.Popen([sys.executable, "-c", code, str(out), "0"], stdout=subprocess.PIPE, text=True)
+            for _ in range(10)
+        ]
+        time.sleep(0.05)
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    lines = log.read_text().split()
+    assert lines
+    assert lines == ["in", "out"] * (len(lines) // 2)
+    assert len(lines) // 2 + sum("another run" in text for text in said) == 50
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match=r"cannot write into .*file/out: .*; choose another --output"),
+        hold(tmp_path / "file" / "out"),
+    ):
+        pass
