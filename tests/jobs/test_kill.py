@@ -1,39 +1,23 @@
 """A run that is killed at any moment goes on where it was, and ends as one that was left alone."""
 
 import json
-import os
-import subprocess
-import sys
+import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from geoseg.outputs.crash import CRASH_POINTS, RUN_CRASH_POINTS
 from tests.conftest import Command, WriteScene, blobs, read
+from tests.jobs.conftest import Died, Forked
 
 KMEANS = ["-m", "kmeans:3", "--block-size", "512"]
-KILL_LOOP = Path(__file__).with_name("kill_loop.py")
 
 
-def kill_loop(words: list[object], *, n_kills: int, longest: float, **environment: str) -> list[dict[str, Any]]:
-    """One entry for each process: its exit code, and the events it told."""
-    ended = subprocess.run(
-        [sys.executable, KILL_LOOP, "1", str(n_kills), str(longest), *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
-    )
-    assert ended.returncode == 0, ended.stderr + ended.stdout[-2000:]
-    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"code"')]
-
-
-def told(rounds: list[dict[str, Any]], kind: str) -> Counter[str]:
+def told(rounds: list[Died], kind: str) -> Counter[str]:
     """How often each scene told of something."""
-    return Counter(e["scene"] for r in rounds for e in r["events"] if e["event"] == kind)
+    return Counter(e["scene"] for r in rounds for e in r.events if e["event"] == kind)
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -44,7 +28,7 @@ def results(out: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
-    write_scene: WriteScene, geoseg_command: Command
+    write_scene: WriteScene, forked: Forked
 ) -> None:
     shape = (4096, 700)
     paths = [write_scene(f"in/{name}.tif", pixels=blobs(*shape, seed=i)) for i, name in enumerate("abc")]
@@ -52,14 +36,18 @@ def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
     out, calm = paths[0].parents[1] / "out", paths[0].parents[1] / "calm"
     # small windows that overlap: a block takes some tenths of a second
     words = [paths[0].parent, *KMEANS, "--window", "48", "--overlap", "0.5"]
-    rounds = kill_loop(["run", *words, "-o", out], n_kills=20, longest=5)
-    assert rounds[-1]["code"] == 0
-    assert sum(r["code"] == -9 for r in rounds) >= 10
+    talk = ["-v", "--log-format", "json"]
+    rng = random.Random(1)
+    rounds = [forked("run", *words, "-o", out, *talk, kill=rng.uniform(0, 5)) for _ in range(20)]
+    rounds.append(forked("run", *words, "-o", out, *talk))
+    assert rounds[-1].code == 0, rounds[-1].err
+    assert {r.code for r in rounds} == {0, -9}
+    assert sum(r.code == -9 for r in rounds) >= 10
     # every block is told of when it is in the journal, and never again
     assert told(rounds, "block") <= Counter(dict.fromkeys("abc", n_blocks))
     known: Counter[str] = Counter()
     for r in rounds:
-        for event in r["events"]:
+        for event in r.events:
             if event["event"] == "resumed":
                 # all that was told of, and what was written down in the instant before the kill
                 assert known[event["scene"]] <= event["blocks"] <= known[event["scene"]] + 1
@@ -67,7 +55,7 @@ def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
             elif event["event"] == "block":
                 known[event["scene"]] += 1
     assert told(rounds, "resumed").total() >= 3
-    assert geoseg_command("run", *words, "-o", calm).code == 0
+    assert forked("run", *words, "-o", calm).code == 0
     assert results(out) == results(calm)
     assert sorted(p.name for p in out.iterdir()) == ["a", "areas.csv", "b", "c", "run.json"]
 
@@ -75,22 +63,16 @@ def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
 @pytest.mark.slow
 @pytest.mark.parametrize("point", [*RUN_CRASH_POINTS, "block_journaled:3", "block_done:2", *CRASH_POINTS])
 def test_a_run_that_dies_at_any_point_is_taken_up_by_the_same_command(
-    point: str, write_scene: WriteScene, geoseg_command: Command
+    point: str, write_scene: WriteScene, geoseg_command: Command, forked: Forked
 ) -> None:
     path = write_scene(shape=(1100, 300))
     out, calm = path.parents[1] / "out", path.parents[1] / "calm"
     words = [path, *KMEANS, "--no-polygons"]
-    code = "import sys; from geoseg.cli.main import main; main(sys.argv[1:])"
-    died = subprocess.run(
-        [sys.executable, "-c", code, "run", *map(str, words), "-o", str(out)],
-        capture_output=True,
-        check=False,
-        env=os.environ | {"GEOSEG_CRASH_AT": point},
-    )
+    died = forked("run", *words, "-o", out, GEOSEG_CRASH_AT=point)
     if point.startswith("old_"):
-        assert died.returncode == 0  # nothing was there to be replaced
+        assert died.code == 0  # nothing was there to be replaced
         return
-    assert died.returncode == -9, died.stderr
+    assert died.code == -9, died.err
     final = [p for p in (out / "scene").glob("*") if not p.name.startswith(".")] if (out / "scene").exists() else []
     assert not final or {"scene.json", "scene_classes.tif", "scene_areas.csv"} <= {p.name for p in final}
     again = geoseg_command("run", *words, "-o", out)
@@ -105,19 +87,12 @@ def test_a_run_that_dies_at_any_point_is_taken_up_by_the_same_command(
 
 
 def test_a_scene_begun_with_one_cut_is_finished_with_it_whatever_the_workers(
-    write_scene: WriteScene, geoseg_command: Command
+    write_scene: WriteScene, geoseg_command: Command, forked: Forked
 ) -> None:
     path = write_scene(shape=(1100, 300))
     out = path.parents[1] / "out"
-    code = "import sys; from geoseg.cli.main import main; main(sys.argv[1:])"
-    words = ["run", str(path), "-m", "kmeans:3", "--no-polygons", "-o", str(out)]
-    died = subprocess.run(
-        [sys.executable, "-c", code, *words, "--block-size", "512"],
-        capture_output=True,
-        check=False,
-        env=os.environ | {"GEOSEG_CRASH_AT": "block_journaled:2"},
-    )
-    assert died.returncode == -9
+    words = ["run", path, "-m", "kmeans:3", "--no-polygons", "-o", out]
+    assert forked(*words, "--block-size", "512", GEOSEG_CRASH_AT="block_journaled:2").code == -9
     dry = geoseg_command(*words, "--dry-run")
     assert dry.out.splitlines()[1].split(",")[1] == "resumable"
     assert dry.out.splitlines()[1].split(",")[6] == "1"

@@ -1,0 +1,328 @@
+"""What is redone when something is damaged, changed or asked for anew: that, and nothing else."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoseg.jobs.cluster import connect
+from geoseg.jobs.outcome import Event, Options
+from geoseg.jobs.run import run
+from geoseg.models.load import load_model
+from tests.conftest import Command, WriteScene, blobs
+from tests.jobs.conftest import Forked
+
+KMEANS: list[object] = ["-m", "kmeans:3", "--block-size", 512, "--no-polygons"]
+Die = Callable[..., None]
+N = 6  # blocks of the scene
+
+
+@pytest.fixture
+def path(write_scene: WriteScene) -> Path:
+    """A scene of six blocks."""
+    return write_scene(pixels=blobs(1100, 700))
+
+
+@pytest.fixture
+def die(path: Path, forked: Forked) -> Die:
+    """A function that leaves a run that died when some blocks were finished."""
+
+    def run(out: Path, *words: object, after: int = 4) -> None:
+        ended = forked("run", path, "-o", out, *KMEANS, *words, GEOSEG_CRASH_AT=f"block_journaled:{after}")
+        assert ended.code == -9, ended.err
+
+    return run
+
+
+def computed(out: Path) -> int:
+    """Blocks that the last run computed."""
+    (scene,) = json.loads((out / "run.json").read_text("utf-8"))["scenes"]
+    return int(scene["blocks"] - scene["resumed"])
+
+
+def rasters(out: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in (out / "scene").glob("*.tif")}
+
+
+@pytest.fixture
+def calm(path: Path, geoseg_command: Command) -> Path:
+    """What an undisturbed run leaves."""
+    out = path.parents[1] / "calm"
+    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 0
+    return out
+
+
+def test_only_what_was_not_finished_is_computed(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
+    out = path.parents[1] / "out"
+    die(out)
+    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    assert ended.code == 0, ended.err
+    assert "scene: 4 blocks were finished before; going on from there" in ended.err
+    assert computed(out) == N - 4
+    assert rasters(out) == rasters(calm)
+    assert not (out / ".geoseg").exists()
+
+
+def test_restart_computes_all_of_it_again(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
+    out = path.parents[1] / "out"
+    die(out)
+    assert (
+        geoseg_command("run", path, "-o", out, *KMEANS, "--restart", "--dry-run").out.splitlines()[1].split(",")[6]
+        == "6"
+    )
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, "--restart")
+    assert ended.code == 0, ended.err
+    assert "finished before" not in ended.err
+    assert computed(out) == N
+    assert rasters(out) == rasters(calm)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "swapped", "empty"])
+def test_a_damaged_part_is_computed_again_and_no_other(
+    damage: str, path: Path, calm: Path, geoseg_command: Command, die: Die
+) -> None:
+    out = path.parents[1] / "out"
+    die(out)
+    first, second = sorted((out / ".geoseg" / "parts" / "scene").glob("[0-9]*.tif"))[:2]
+    content = bytearray(first.read_bytes())
+    n_damaged = 1
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+        first.write_bytes(content)
+    elif damage == "swapped":
+        # of one size, as noise compresses: only the checksums tell
+        other = bytearray(second.read_bytes())
+        size = min(len(content), len(other))
+        first.write_bytes(other[:size].ljust(len(content), b"\0"))
+        second.write_bytes(content[:size].ljust(len(other), b"\0"))
+        n_damaged = 2
+    else:
+        first.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
+        if damage == "missing":
+            first.unlink()
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, "-v")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("a block of") == N - 4 + n_damaged
+    if damage in ("flipped", "swapped"):
+        assert f"{n_damaged} finished blocks were damaged on the disk and are computed again" in ended.err
+    assert rasters(out) == rasters(calm)
+
+
+def test_parts_that_are_damaged_whenever_they_are_written_fail_the_scene_by_name(path: Path) -> None:
+    """A disk that does not keep what is written to it is named after a few tries, not tried for ever."""
+    other = path.with_name("other.tif")
+    other.write_bytes(path.read_bytes())
+    out = path.parents[1] / "out"
+
+    def listen(event: Event) -> None:
+        if event.kind == "publishing" and event.scene == "scene":
+            part = out / ".geoseg" / "parts" / "scene" / "0_0.tif"
+            content = bytearray(part.read_bytes())
+            content[len(content) // 2] ^= 1
+            part.write_bytes(content)
+
+    with connect() as pool:
+        summary = run([str(path), str(other)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
+    first, second = summary.outcomes
+    assert (first.status, second.status) == ("failed", "done")
+    assert first.error is not None
+    assert first.error.startswith(str(path))
+    assert "does not hold what was written to it" in first.error
+    assert sum("damaged on the disk" in note for note in first.notes) == 3
+
+
+def _options(**more: object) -> Options:
+    return Options(block_size=512, formats=(), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--seed", 7],
+        ["--window", 48],
+        ["--scale", 0.5],
+        ["--bands", "green,red,nir"],
+        ["--probabilities"],
+        ["-m", "kmeans:4"],
+    ],
+    ids=str,
+)
+def test_what_shapes_the_parts_leaves_nothing_of_others(
+    words: list[object], path: Path, geoseg_command: Command, die: Die
+) -> None:
+    out = path.parents[1] / "out"
+    die(out)
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, *words)
+    assert ended.code == 0, ended.err
+    assert computed(out) == N
+
+
+def test_a_changed_pixel_or_weight_leaves_nothing_of_the_other(
+    path: Path, geoseg_command: Command, random_unet: Path, die: Die
+) -> None:
+    out = path.parents[1] / "out"
+    die(out, "-m", random_unet, after=2)
+    import rasterio
+
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write(np.full((3, 1, 1), 7, np.uint16), window=rasterio.windows.Window(300, 300, 1, 1))
+    assert geoseg_command("run", path, "-o", out, *KMEANS, "-m", random_unet).code == 0
+    assert computed(out) == N
+
+    from safetensors.torch import load_file, save_file
+
+    out = path.parents[1] / "out2"
+    die(out, "-m", random_unet, after=2)
+    weights = random_unet.with_name("weights.safetensors")
+    tensors = load_file(weights)
+    next(t for t in tensors.values() if t.is_floating_point()).view(-1)[0] += 0.25
+    save_file(tensors, weights)
+    assert geoseg_command("run", path, "-o", out, *KMEANS, "-m", random_unet).code == 0
+    assert computed(out) == N
+
+
+@pytest.mark.parametrize("words", [["--threads", 1], ["--batch-size", 2], ["-j", 1], ["--min-area", "9px"]], ids=str)
+def test_what_shapes_no_part_keeps_them(words: list[object], path: Path, geoseg_command: Command, die: Die) -> None:
+    out = path.parents[1] / "out"
+    die(out)
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, *words)
+    assert ended.code == 0, ended.err
+    assert computed(out) == N - 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--polygons", "-f", "fgb"], ["--min-area", "9px"], ["--polygons", "--smooth"]],
+    ids=str,
+)
+def test_what_is_made_from_finished_rasters_does_not_run_the_model_again(
+    words: list[object], path: Path, geoseg_command: Command
+) -> None:
+    out, fresh = path.parents[1] / "out", path.parents[1] / "fresh"
+    assert geoseg_command("run", path, "-o", out, *KMEANS, "--probabilities").code == 0
+    more = [*KMEANS, *words, "--probabilities"]
+    ended = geoseg_command("run", path, "-o", out, *more, "--overwrite")
+    assert ended.code == 0, ended.err
+    assert "its rasters are finished and unchanged: only what is made from them is made anew" in ended.err
+    assert geoseg_command("run", path, "-o", fresh, *more).code == 0
+    assert rasters(out) == rasters(fresh)
+    assert (out / "areas.csv").read_bytes() == (fresh / "areas.csv").read_bytes()
+
+
+@pytest.mark.parametrize("why", ["restart", "mapping unit", "damage", "other model", "no probabilities"])
+def test_rasters_that_are_not_those_of_the_model_are_computed(why: str, path: Path, geoseg_command: Command) -> None:
+    out, fresh = path.parents[1] / "out", path.parents[1] / "fresh"
+    first: list[object] = ["--min-area", "9px"] if why == "mapping unit" else []
+    assert geoseg_command("run", path, "-o", out, *KMEANS, *first).code == 0
+    if why == "damage":
+        file = out / "scene" / "scene_confidence.tif"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    others: dict[str, list[object]] = {
+        "restart": ["--restart", "--min-area", "5px"],
+        "other model": ["-m", "kmeans:4"],
+        "no probabilities": ["--probabilities"],
+    }
+    more = others.get(why, ["--min-area", "5px"])
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, *more, "--overwrite")
+    assert ended.code == 0, ended.err
+    assert "only what is made from them" not in ended.err
+    assert geoseg_command("run", path, "-o", fresh, *KMEANS, *more).code == 0
+    assert rasters(out) == rasters(fresh)
+
+
+def test_a_journal_that_is_lost_or_damaged_costs_time_only(
+    path: Path, calm: Path, geoseg_command: Command, die: Die
+) -> None:
+    for i, damage in enumerate(("lost", "damaged")):
+        out = path.parents[1] / f"out{i}"
+        die(out)
+        files = list((out / ".geoseg").glob("journal.sqlite*"))
+        assert files
+        for file in files:
+            file.unlink() if damage == "lost" else file.write_bytes(b"not a journal\n" * 500)
+        ended = geoseg_command("run", path, "-o", out, *KMEANS)
+        assert ended.code == 0, ended.err
+        assert ("is damaged, so blocks that were finished are computed again" in ended.err) is (damage == "damaged")
+        assert computed(out) == N
+        assert rasters(out) == rasters(calm)
+        assert not (out / ".geoseg").exists()
+
+
+def test_files_of_a_later_day_are_taken_up_too(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
+    """The clock was set back: nothing is decided by it."""
+    out = path.parents[1] / "out"
+    die(out)
+    later = 4e9
+    for file in (out / ".geoseg").rglob("*"):
+        os.utime(file, (later, later))
+    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    assert ended.code == 0, ended.err
+    assert computed(out) == N - 4
+    assert rasters(out) == rasters(calm)
+    assert json.loads((out / "run.json").read_text("utf-8"))["seconds"] >= 0
+
+
+def test_a_failed_scene_goes_on_where_it_failed(path: Path, calm: Path, geoseg_command: Command) -> None:
+    whole = path.read_bytes()
+    out = path.parents[1] / "out"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+
+    def cut() -> None:
+        os.truncate(path, len(whole) // 2)
+        os.utime(path, ns=times)
+
+    events: list[Event] = []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if event.kind == "block" and sum(e.kind == "block" for e in events) == 2:
+            cut()
+
+    with connect() as pool:
+        summary = run([str(path)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
+    assert summary.outcomes[0].status == "failed"
+    path.write_bytes(whole)
+    os.utime(path, ns=times)
+    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    assert ended.code == 0, ended.err
+    assert computed(out) <= N - 2
+    assert rasters(out) == rasters(calm)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A disk of 64 kB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    return folder
+
+
+def test_a_disk_that_no_scene_fits_is_named_before_anything_is_computed(
+    path: Path, small_disk: Path, geoseg_command: Command, random_unet: Path
+) -> None:
+    try:
+        # far larger than the disk: 300 Mpx, which no test computes
+        import rasterio
+
+        big = path.with_name("big.tif")
+        profile = {"driver": "GTiff", "count": 3, "height": 20_000, "width": 15_000, "dtype": "uint16"}
+        with rasterio.open(path) as small:
+            where = {"crs": small.crs, "transform": small.transform}
+        with rasterio.open(big, "w", tiled=True, sparse_ok=True, **profile, **where):
+            pass
+        ended = geoseg_command("run", big, "-o", small_disk / "out", *KMEANS, "-m", random_unet)
+        assert ended.code == 1
+        assert "MiB free, the scene takes about" in ended.err
+        assert "free some, or choose another --output" in ended.err
+        assert "a block of" not in ended.err
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
