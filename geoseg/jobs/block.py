@@ -12,6 +12,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import ClassTotals, class_totals
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
+from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part, PartWriter
 
 __all__ = ["BlockResult", "compute_block", "pixel_areas"]
@@ -49,6 +50,7 @@ def compute_block(recipe: Recipe, block: Block, path: Path, probabilities: bool 
     """
     from geoseg.inference.rows import ClassRows, class_rows
 
+    crash_point(f"block_{block.row_off}_{block.col_off}")
     areas = pixel_areas(recipe.scene.geobox)
     totals = ClassTotals.zero()
     n = recipe.model.n_classes if probabilities else 0

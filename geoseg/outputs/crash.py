@@ -13,7 +13,8 @@ CRASH_POINTS: Final = (
 )  # fmt: skip
 """Places of the write path, in the order they are passed."""
 RUN_CRASH_POINTS: Final = ("block_done", "block_journaled", "scene_published", "scene_forgotten")
-"""Places of a run between its writes, in the order they are passed."""
+"""Places of a run between its writes, in the order they are passed. ``block_512_0`` is the begin of the block at row
+512, column 0, which then kills whatever process computes it."""
 
 _passed: Counter[str] = Counter()
 
