@@ -78,7 +78,8 @@ def geoseg_command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """A function that runs the command line in this process, as the installed program does."""
     from geoseg.cli.main import main
 
-    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    before = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def run(*words: object) -> Ended:
         capsys.readouterr()
@@ -92,7 +93,8 @@ def geoseg_command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     # what is right for a program that ends soon is not for one that goes on
     gc.enable()
     gc.unfreeze()
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     os.environ.clear()
     os.environ.update(before)
 

@@ -57,8 +57,23 @@ def cli() -> None:
     """From satellite and aerial images to land-cover maps, polygons and areas."""
 
 
-def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+class _Signals:
+    """What SIGINT and SIGTERM do: the first ends what is under way in order, the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # a shell has its background jobs ignore interrupts
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self)
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            os._exit(128 + number)
+        self._asked = True
+        raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def _environment() -> None:
@@ -93,7 +108,7 @@ def main(arguments: list[str] | None = None) -> Any:
     _environment()
     # imports make a million objects that stay: looking for garbage among them is a fifth of the start-up
     gc.disable()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    _Signals().install()
     manner = Manner()
     try:
         code = cli.main(args=arguments, standalone_mode=False, obj=manner)

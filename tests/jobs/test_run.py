@@ -372,8 +372,7 @@ def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
     out = path.parents[1] / "out"
     # small windows that overlap much: a block takes seconds
     process = slow_run(path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", *more)
-    wait_for(process, "blocks, ")
-    time.sleep(1)
+    wait_for(process, "a block of")
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     began = time.monotonic()
     os.killpg(process.pid, number)
@@ -386,9 +385,29 @@ def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     assert not (out / "scene").exists()
-    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    ended = geoseg_command("run", path, "-o", out, *KMEANS, "--window", 32, "--overlap", 0.7, "--block-size", 512)
     assert ended.code == 0, ended.err
+    assert "finished before; going on from there" in ended.err
     assert hidden(out) == []
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_the_run_at_once(write_scene: WriteScene) -> None:
+    import psutil
+
+    path = write_scene(pixels=blobs(1600, 600))
+    words = ["--window", "32", "--overlap", "0.7", "--threads", "1", "-j", "1"]
+    process = slow_run(path, path.parents[1] / "out", *words)
+    wait_for(process, "blocks, ")
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" not in said  # that is said when all is tidied up
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
 
 
 @pytest.mark.slow
