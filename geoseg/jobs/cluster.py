@@ -29,6 +29,7 @@ COMPUTE = "geoseg-compute"
 GPU = "GPU"
 """What it is called on clusters that others set up; taken where no worker declares the other."""
 _LOST = 60.0  # seconds without a worker after which none is expected to come back
+_FIRST = 30.0  # seconds that the first worker of a cluster may take to come: both may have been started just now
 _REFRESH = 5.0  # seconds after which the workers of a cluster, which may come and go, are counted again
 _TIMED_OUT = 75  # exit code of a worker process whose block took too long
 
@@ -312,6 +313,8 @@ def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | Non
         client = stack.enter_context(Client(address, set_as_default=False, timeout="10s"))
     except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a connection file of another kind
         raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
-    if not client.scheduler_info(n_workers=-1)["workers"]:
-        raise ResourceError(f"the Dask scheduler at {shown} has no workers: start some with `dask worker`")
+    try:
+        client.wait_for_workers(1, timeout=_FIRST)
+    except TimeoutError as error:
+        raise ResourceError(f"the Dask scheduler at {shown} has no workers: start some with `dask worker`") from error
     return Pool(client, threads=None, at_once=None, shown=shown, timeout=timeout)

@@ -63,7 +63,8 @@ def test_a_connection_file_of_no_scheduler_is_named(content: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_there_is_used_and_left_running(tmp_path: Path) -> None:
+def test_a_cluster_that_is_there_is_used_and_left_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.jobs.cluster._FIRST", 0.5)
     from distributed import LocalCluster
 
     local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
