@@ -36,6 +36,7 @@ _CHECKS = 40  # places per axis where the error is looked at
 # Half of the way over which a tensor is measured: coordinates are good to 2e-9 m, and the Earth is curved.
 _STEP_M = 100.0
 _PIECE_M = 32_000.0
+_LINEAR = 1e-9  # relative error of a length in a cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +49,8 @@ class Metric:
     """(rows, cols, 3) E, F and G in square metres, at 4 x 4 nodes or more, which span the scene from edge to edge."""
     piece_px: float
     """Edges are measured in pieces of at most this length: 32 km, or the way between two nodes."""
+    cell_px: int
+    """In squares of this side the metric is linear to 1e-9 of a length; 0 where even single pixels are too large."""
     unit_m: float
     """Metres per unit of length: a power of two, such that the sides of all pixels together are below 2**62 units."""
     error: float
@@ -86,7 +89,22 @@ class Metric:
         between = [n / (k - 1) for n, k in zip(shape, nodes.shape[:2], strict=True) if k > TAPS]
         piece_px = min(_PIECE_M / longest_m, *between) if between else _PIECE_M / longest_m
         unit_m = math.ldexp(1.0, math.frexp(2 * (shape[0] + 1) * (shape[1] + 1) * longest_m)[1] - 62)
-        return cls(shape=shape, nodes=nodes, piece_px=piece_px, unit_m=unit_m, error=error)
+        cell_px = min(_linear_px(nodes, shape), int(piece_px))
+        return cls(shape=shape, nodes=nodes, piece_px=piece_px, cell_px=cell_px, unit_m=unit_m, error=error)
+
+
+def _linear_px(nodes: NDArray[np.float64], shape: tuple[int, int]) -> int:
+    """Side of a square about whose middle the metric is linear, as far as the second differences of the nodes tell."""
+    side = np.array([n / (k - 1) for n, k in zip(shape, nodes.shape[:2], strict=True)])
+    # as in _error_at: at a pole of a geographic grid a step along the parallel has no length
+    e, g = (np.maximum(nodes[..., k], 1e-3 * nodes[..., k].max()) for k in (0, 2))
+    relative = 1 / np.stack([e, np.sqrt(e * g), g], axis=-1)
+    down = np.abs(np.diff(nodes, n=2, axis=0)) * relative[1:-1] / side[0] ** 2
+    across = np.abs(np.diff(nodes, n=2, axis=1)) * relative[:, 1:-1] / side[1] ** 2
+    mixed = np.abs(np.diff(np.diff(nodes, axis=0), axis=1)) * relative[1:, 1:] / side.prod()
+    curvature = sum(float(part.max(axis=(0, 1)).sum()) for part in (down, across, 2 * mixed))
+    # half of the side squared, and half of it again; lengths are roots
+    return int(min(math.sqrt(16 * _LINEAR / curvature), max(shape))) if curvature > 0 else max(shape)
 
 
 def _refined_nodes(outlines: Outlines, step_px: float, shape: tuple[int, int]) -> tuple[NDArray[np.float64], float]:

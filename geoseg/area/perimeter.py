@@ -21,8 +21,6 @@ __all__ = ["perimeters_m"]
 _SHORT = 1 / 16
 """Of a piece: an edge up to this length, 2 km, is measured in its middle, with an error of 4e-9."""
 _GAUSS = 0.5 * math.sqrt(0.6)
-_CELL = 1 / 64
-"""Of a piece: in squares of this side, 500 m or less, the metric is taken as linear, with an error below 1e-9."""
 _MOST_CELLS = 1 << 16
 
 
@@ -50,7 +48,8 @@ def perimeters_m(
         array([40.016])
     """
     out = np.empty(len(polygon_offsets) - 1)
-    _add_up(vertices, ring_offsets, polygon_offsets, metric.nodes, metric.shape, metric.piece_px, metric.unit_m, out)
+    _add_up(vertices, ring_offsets, polygon_offsets, metric.nodes, metric.shape, metric.piece_px, metric.cell_px,
+            metric.unit_m, out)  # fmt: skip
     return out
 
 
@@ -136,18 +135,19 @@ def _add_up(
     nodes: NDArray[np.float64],
     shape: tuple[int, int],
     piece: float,
+    cell: int,
     unit: float,
     out: NDArray[np.float64],
 ) -> None:
     """Perimeter of each polygon, in metres.
 
-    Edges no longer than a cell, nearly all, take the metric from the cell that their middle lies in.
+    Edges no longer than a cell, nearly all, take the metric from the cell that their middle lies in. Cells are as large
+    as they may be: their table then stays in the processor's cache.
     """
     if len(vertices) == 0:
         return
     per_row, per_col = 1 / shape[0], 1 / shape[1]
     left, right, top, bottom = _bounds(vertices)
-    cell = int(_CELL * piece)
     cells = np.empty((0, 0, 9))
     first_row, first_col = 0, 0
     if cell > 0:
