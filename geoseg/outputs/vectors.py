@@ -79,9 +79,7 @@ def write_polygons(
 
     def watched() -> Iterator[Any]:
         tally.clear()
-        for batch in meant.batches():
-            tally.add(batch)
-            yield batch
+        yield from tally.adding(meant.batches())
 
     def verify(tmp: Path) -> None:
         with kind.open(tmp, context) as stored:

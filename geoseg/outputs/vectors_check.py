@@ -4,7 +4,8 @@ Both sides are added up, feature by feature, into a few numbers: each feature is
 of such numbers do not depend on the order. Two different sets of features have equal sums by chance once in 2**64.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -68,6 +69,18 @@ class Tally:
             self.columns[name] = (self.columns[name] + int(bound)) % _MODULUS
         self.rows = (self.rows + _sum(rows)) % _MODULUS
 
+    def adding(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches as they are, each added in another thread while the caller works on it."""
+        with ThreadPoolExecutor(1, "geoseg-tally") as pool:
+            waiting: Future[None] | None = None
+            for batch in batches:
+                if waiting is not None:
+                    waiting.result()
+                waiting = pool.submit(self.add, batch)
+                yield batch
+            if waiting is not None:
+                waiting.result()
+
     def check(self, batches: Iterable[Any], names: Iterable[str], bounds: Any = None) -> None:
         """Whether what was read is what was added here.
 
@@ -84,8 +97,8 @@ class Tally:
             raise OutputError(f"the column {printable(lost[0])} did not read back")
         found = Tally([] if lost else self._schema)
         try:
-            for batch in batches:
-                found.add(batch)
+            for _ in found.adding(batches):
+                pass
         except ParameterError as error:
             raise OutputError(f"some features read back otherwise: {error}") from error
         if found.n != self.n:
