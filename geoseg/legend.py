@@ -38,6 +38,8 @@ class LegendClass:
     """What people call it."""
     color: str
     """``#rrggbb``."""
+    file_value: int | None = None
+    """Number in the raster that the map was read from, where that is another: a product may count in hundreds."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 255:
@@ -46,6 +48,11 @@ class LegendClass:
             raise ParameterError(f"the class with value {self.value} has no name: give it one")
         if not _COLOR.fullmatch(self.color):
             raise ParameterError(f"class {self.name!r} has colour {self.color!r}: write it as '#rrggbb'")
+
+    @property
+    def class_id(self) -> int:
+        """Number in tables, polygons and labels: that of the raster that the map was read from."""
+        return self.value if self.file_value is None else self.file_value
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -58,14 +65,16 @@ class Legend:
     """The classes of a map, in the order of the model's outputs."""
 
     classes: tuple[LegendClass, ...]
-    """At least one class; values and names are unique."""
+    """At least one class; values, numbers in files and names are unique."""
     nodata: int = field(default=NODATA)
     """Class value that means "no observation"."""
+    file_nodata: int | None = None
+    """Its number in the raster that the map was read from, where that is another."""
 
     def __post_init__(self) -> None:
         if not self.classes:
             raise ParameterError("a legend needs at least one class")
-        for what, items in (("value", self.values), ("name", self.names)):
+        for what, items in (("value", self.values), ("number", self.class_ids), ("name", self.names)):
             twice = sorted({str(x) for x in items if list(items).count(x) > 1})
             if twice:
                 raise ParameterError(f"the legend has the {what} {', '.join(twice)} twice: make each one unique")
@@ -82,6 +91,16 @@ class Legend:
     def values(self) -> tuple[int, ...]:
         """Class values in the order of the model's outputs."""
         return tuple(c.value for c in self.classes)
+
+    @property
+    def class_ids(self) -> tuple[int, ...]:
+        """Numbers of the classes in tables and files, in the same order."""
+        return tuple(c.class_id for c in self.classes)
+
+    @property
+    def nodata_id(self) -> int:
+        """Number of "no observation" in files and labels."""
+        return self.nodata if self.file_nodata is None else self.file_nodata
 
     @property
     def names(self) -> tuple[str, ...]:

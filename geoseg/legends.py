@@ -4,8 +4,8 @@ One line per class: value, colour, name. Names are made unique where a product u
 
 Sources: ESA WorldCover product user manual v2.0; Dynamic World (Brown et al. 2022, table 1, and the dataset's palette);
 MRLC's legend of the National Land Cover Database (the classes of 2001 to 2021, Alaska's included); CORINE Land Cover
-nomenclature with the colours of the European Environment Agency (grid codes 1 to 44 of its rasters); USDA NASS Cropland
-Data Layer.
+nomenclature with the colours of the European Environment Agency (grid codes 1 to 44 of its rasters, and the three-digit
+codes of the nomenclature itself); USDA NASS Cropland Data Layer.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from functools import cache
 from geoseg.errors import ParameterError, printable
 from geoseg.legend import NODATA, Legend, LegendClass
 
-__all__ = ["WELL_KNOWN", "recognised", "well_known"]
+__all__ = ["WELL_KNOWN", "other_numbers", "recognised", "well_known"]
 
 _WORLDCOVER = """
 10 006400 Tree cover
@@ -257,6 +257,14 @@ _DATA = {
     "cdl": (_CDL, 0),  # 0 is "background", outside the mapped area
 }
 
+# Of the classes in their order: rasters made from CORINE's polygons have these.
+_OTHER_NUMBERS = {
+    "corine": (
+        111, 112, 121, 122, 123, 124, 131, 132, 133, 141, 142, 211, 212, 213, 221, 222, 223, 231, 241, 242, 243, 244,
+        311, 312, 313, 321, 322, 323, 324, 331, 332, 333, 334, 335, 411, 412, 421, 422, 423, 511, 512, 521, 522, 523,
+    ),
+}  # fmt: skip
+
 WELL_KNOWN = tuple(_DATA)
 """Names of the legends that `well_known` gives."""
 
@@ -289,6 +297,18 @@ def well_known(name: str) -> Legend:
     return Legend(classes=classes, nodata=nodata)
 
 
+def other_numbers(name: str) -> dict[int, int]:
+    """The numbers that a well-known legend's classes have in some other rasters, by value; none for most legends.
+
+    Example:
+        >>> other_numbers("corine")[23]
+        311
+    """
+    name = name.strip().lower().replace("_", "-")
+    numbers = _OTHER_NUMBERS.get(name)
+    return {} if numbers is None else dict(zip(well_known(name).values, numbers, strict=True))
+
+
 def recognised(palette: Mapping[int, tuple[int, int, int]]) -> str | None:
     """The name of the well-known legend that has this palette; None where there is none.
 
@@ -304,8 +324,8 @@ def recognised(palette: Mapping[int, tuple[int, int, int]]) -> str | None:
     """
     filling = {(0, 0, 0), (255, 255, 255)}
     visible = {value: rgb for value, rgb in palette.items() if rgb not in filling}
-    for name in WELL_KNOWN:
-        known = {c.value: c.rgb for c in well_known(name)}
+    for name, numbers in [(n, {}) for n in WELL_KNOWN] + [(n, other_numbers(n)) for n in _OTHER_NUMBERS]:
+        known = {numbers.get(c.value, c.value): c.rgb for c in well_known(name)}
         if len(visible) < _LEAST_CLASSES or not visible.keys() <= known.keys():
             continue
         agree = sum(

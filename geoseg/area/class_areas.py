@@ -92,7 +92,7 @@ def _table(totals: ClassTotals, classes: tuple[LegendClass, ...], unit_m2: float
     valid = int(units.sum())
     return pd.DataFrame(
         {
-            "class_id": values,
+            "class_id": np.array([c.class_id for c in classes], dtype=np.int64),
             "class_name": pd.Series([c.name for c in classes], dtype="str"),
             "pixels": totals.pixels[values],
             "area_m2": area_m2,

@@ -207,8 +207,8 @@ def design_points(held: MapTotals, drawn: Drawn, *, seed: int, blind: bool = Fal
         blind: Whether to hide what the map says: no names, and strata that are numbers in random order.
 
     Returns:
-        ``id``, ``truth`` (empty), ``stratum`` (class value), ``class_name``, ``stratum_px`` and ``stratum_m2`` (pixels
-        and true area of the stratum, so that its weight travels with the sample), ``lon``, ``lat``.
+        ``id``, ``truth`` (empty), ``stratum`` (number of the class), ``class_name``, ``stratum_px`` and ``stratum_m2``
+        (pixels and true area of the stratum, so that its weight travels with the sample), ``lon``, ``lat``.
     """
     import geopandas as gpd
     import pandas as pd
@@ -225,15 +225,16 @@ def design_points(held: MapTotals, drawn: Drawn, *, seed: int, blind: bool = Fal
     columns: dict[str, Any] = {
         "id": np.arange(1, len(order) + 1),
         "truth": pd.Series([None] * len(order), dtype=object),
-        "stratum": value,
+        "stratum": None,
     }
     if blind:
         codes = np.zeros(256, dtype=np.int64)
         codes[list(held.legend.values)] = rng.permutation(len(held.legend)) + 1
         columns["stratum"] = codes[value]
     else:
-        names = dict(zip(held.legend.values, held.legend.names, strict=True))
-        columns["class_name"] = [names[int(v)] for v in value]
+        classes = {c.value: c for c in held.legend}
+        columns["stratum"] = np.array([classes[v].class_id for v in value.tolist()], dtype=np.int64)
+        columns["class_name"] = [classes[v].name for v in value.tolist()]
     columns["stratum_px"] = held.totals.pixels[value]
     columns["stratum_m2"] = held.totals.area_m2(held.areas.unit_m2)[value]
     return gpd.GeoDataFrame(columns | {"lon": lon, "lat": lat}, geometry=gpd.points_from_xy(x, y), crs=box.crs.proj)

@@ -233,7 +233,7 @@ def _labels(
     unknown: dict[str, None] = {}
     for i, value in enumerate(column.tolist()):
         text = _label_text(value)
-        if text in ("", str(legend.nodata)):
+        if text in ("", str(legend.nodata_id)):
             continue
         has_label[i] = True
         place = known.get(text, known.get(text.casefold(), -1))
@@ -241,7 +241,7 @@ def _labels(
             unknown[text] = None
         truth[i] = place
     if unknown:
-        classes = [f"{c.value} {c.name}" for c in legend]
+        classes = [f"{c.class_id} {c.name}" for c in legend]
         raise InputError(
             f"{name}: column {printable(column_name)!r} has labels that are no class of the map: "
             f"{listed(list(unknown))}; known are {', '.join(map(printable, classes))}"
@@ -254,7 +254,7 @@ def _label_table(legend: Legend) -> Mapping[str, int]:
     texts: Sequence[tuple[str, int]] = [
         *((c.name.strip(), i) for i, c in enumerate(legend)),
         *((c.name.strip().casefold(), i) for i, c in enumerate(legend)),
-        *((str(c.value), i) for i, c in enumerate(legend)),
+        *((str(c.class_id), i) for i, c in enumerate(legend)),
     ]
     return dict(reversed(texts))
 

@@ -144,6 +144,6 @@ def _classes(held: MapTotals, shown: NDArray[np.bool_]) -> dict[str, Any]:
 
     names = [n for n, ok in zip(held.legend.names, shown, strict=True) if ok]
     return {
-        "class_id": np.array(held.legend.values, dtype=np.int64)[shown],
+        "class_id": np.array(held.legend.class_ids, dtype=np.int64)[shown],
         "class_name": pd.Series(names, dtype="str"),
     }

@@ -155,8 +155,9 @@ def _table(
 
     # a last column of zeros for the classes of the legend that were not met
     both = np.pad(sums.whole + sums.part, ((0, 0), (0, 1), (0, 0)))
-    ids = np.array([c.value for c in classes], dtype=np.int64)
-    pixels, units = np.moveaxis(both[:, sums.column[ids]], 2, 0)
+    values = np.array([c.value for c in classes], dtype=np.int64)
+    ids = np.array([c.class_id for c in classes], dtype=np.int64)
+    pixels, units = np.moveaxis(both[:, sums.column[values]], 2, 0)
     area_m2 = units * unit_m2
     classed = area_m2.sum(axis=1)
     on_map = both[:, :, 1].sum(axis=1) * unit_m2

@@ -260,7 +260,7 @@ def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
     )
     talk.say(f"then: geoseg areas {held.raster.href} --reference {path}")
     if not asked["quiet"]:
-        rows = zip(held.legend.values, held.legend.names, pixels, points.tolist(), strict=True)
+        rows = zip(held.legend.class_ids, held.legend.names, pixels, points.tolist(), strict=True)
         show_table(("class_id", "class_name", "pixels", "points"), [r for r in rows if r[2]])
 
 

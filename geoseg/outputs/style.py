@@ -61,7 +61,7 @@ def vector_qml(legend: Legend, *, column: str = "class_id") -> str:
             "category",
             render="true",
             symbol=str(i),
-            value=str(c.value),
+            value=str(c.class_id),
             label=printable(c.name),
             type="long",
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import rasterio.shutil
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
@@ -30,8 +31,7 @@ _MAX_XML_BYTES = 16 << 20
 _MAX_DBF_BYTES = 16 << 20
 _MAX_NAME = 200  # characters; what follows is cut off
 _MAX_TAG = 20_000
-_MAX_VALUE = 255
-_BYTE_COLORS = 256
+_INT32 = 2**31
 
 # GDAL's GDALRATFieldUsage
 _USAGE_NAME, _USAGE_MIN, _USAGE_MIN_MAX, _USAGE_RGB = 2, 3, 5, (6, 7, 8)
@@ -46,9 +46,9 @@ class StatedClasses:
     """What a file says about its classes."""
 
     names: Mapping[int, str]
-    """Class value, 0 to 255, to a name that is not blank."""
+    """Class value to a name that is not blank."""
     colors: Mapping[int, RGB]
-    """Class value, 0 to 255, to red, green and blue."""
+    """Class value to red, green and blue."""
     origin: str
     """Where the names are from; empty where there are none."""
 
@@ -65,8 +65,11 @@ def stated_classes(dataset: DatasetReader, href: str, band: int) -> StatedClasse
     """Names and colours of the classes, from the first of these that has some.
 
     Names: 1. category names, 2. the raster attribute table, 3. a ``.vat.dbf`` beside the file, 4. a tag ``CLASSES`` or
-    ``legend`` with text like ``1=water 2=forest``. Colours: 1. the colour table, 2. and 3. those tables.
+    ``legend`` with text like ``1=water 2=forest``. Colours: 1. the colour table, 2. and 3. those tables. Values are
+    those that a pixel of the band can have, within 32 bits.
     """
+    held = np.iinfo(dataset.dtypes[band - 1])
+    possible = range(max(int(held.min), -_INT32), min(int(held.max) + 1, _INT32))
     root = _described_by_gdal(dataset)
     described = None if root is None else root.find(f"VRTRasterBand[@band='{band}']")
     tables = [
@@ -76,9 +79,12 @@ def stated_classes(dataset: DatasetReader, href: str, band: int) -> StatedClasse
     sources: list[tuple[str, dict[int, str]]] = [("its category names", _categories(described))]
     sources += [(origin, _names(columns)) for origin, columns in tables]
     sources += [(f"its tag {key}", _in_tag(dataset, band, key)) for key in ("CLASSES", "legend")]
-    origin, names = next(((o, n) for o, n in sources if n), ("", {}))
+    kept = ((o, {v: name for v, name in n.items() if v in possible}) for o, n in sources)
+    origin, names = next(((o, n) for o, n in kept if n), ("", {}))
     palettes = (_color_table(dataset, band), *(_colors(columns) for _, columns in tables))
-    return StatedClasses(names=names, colors=next((p for p in palettes if p), {}), origin=origin)
+    chosen = next((p for p in palettes if p), {})
+    colors = {v: rgb for v, rgb in chosen.items() if v in possible}
+    return StatedClasses(names=names, colors=colors, origin=origin)
 
 
 def _described_by_gdal(dataset: DatasetReader) -> ET.Element | None:
@@ -104,10 +110,10 @@ def _categories(band: ET.Element | None) -> dict[int, str]:
 
 
 def _named(pairs: Iterable[tuple[float, str]]) -> Iterator[tuple[int, str]]:
-    """What can be a class: a whole value from 0 to 255 with a name that is not blank."""
+    """What can be a class: a whole value with a name that is not blank."""
     for value, text in pairs:
         name = " ".join(text.split())[:_MAX_NAME]
-        if name and 0 <= value <= _MAX_VALUE and float(value).is_integer():
+        if name and float(value).is_integer():
             yield int(value), name
 
 
@@ -177,12 +183,12 @@ def _number(text: str) -> float | None:
 
 
 def _values(columns: Sequence[_Column]) -> list[float] | None:
-    """The class value of each row: the column of that use, else of that name; a row without one gets -1."""
+    """The class value of each row: the column of that use, else of that name; a row without one gets NaN."""
     for column in columns:
         if column.usage in (_USAGE_MIN, _USAGE_MIN_MAX) or column.name.strip().lower() in _VALUE_COLUMNS:
             numbers = [_number(cell) for cell in column.cells]
             if any(n is not None for n in numbers):
-                return [-1.0 if n is None else n for n in numbers]
+                return [math.nan if n is None else n for n in numbers]
     return None
 
 
@@ -211,7 +217,7 @@ def _colors(columns: Sequence[_Column]) -> dict[int, RGB]:
     found_colors = {}
     for value, *rgb in zip(values, *cells, strict=True):
         levels = [-1 if n is None else round(n * 255 if fraction else n) for n in rgb]
-        if 0 <= value <= _MAX_VALUE and value.is_integer() and all(0 <= n <= 255 for n in levels):
+        if value.is_integer() and all(0 <= n <= 255 for n in levels):
             found_colors[int(value)] = (levels[0], levels[1], levels[2])
     return found_colors
 
@@ -221,7 +227,7 @@ def _color_table(dataset: DatasetReader, band: int) -> dict[int, RGB]:
         table = dataset.colormap(band)
     except ValueError:  # none
         return {}
-    return {v: (c[0], c[1], c[2]) for v, c in table.items() if 0 <= v < _BYTE_COLORS}
+    return {v: (c[0], c[1], c[2]) for v, c in table.items()}
 
 
 def _in_tag(dataset: DatasetReader, band: int, key: str) -> dict[int, str]:

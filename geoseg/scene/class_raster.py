@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
@@ -78,6 +79,7 @@ class ClassReader:
     def __init__(self, raster: ClassRaster) -> None:
         """Prepare to read this raster."""
         self._raster = raster
+        self._codes = _codes(raster.legend, raster.dtype)
         self._stack = ExitStack()
         self._dataset: DatasetReader | None = None
 
@@ -114,6 +116,14 @@ class ClassReader:
         kept = {raster.legend.nodata} if raster.dtype == "uint8" else set()
         unobserved = [v for v in raster.unobserved if v not in kept]
         stored, valid = _stored(self._open(), raster.band, unobserved, Window(col_off, row_off, width, height))
+        if self._codes is not None:
+            coded = np.empty(stored.shape, np.uint8)
+            everywhere = np.zeros((0, 0), np.bool_)
+            if not _translate(
+                stored, everywhere if valid is None else valid, *self._codes, raster.legend.nodata, coded
+            ):
+                raise SceneError(f"{printable(raster.href)}: has other values than before: it changed; run again")
+            return coded
         observed = stored if valid is None else stored[valid]
         if stored.dtype != np.uint8 and observed.size and (observed.min() < 0 or observed.max() > NODATA):
             raise SceneError(f"{printable(raster.href)}: has other values than before: it changed; run again")
@@ -123,6 +133,42 @@ class ClassReader:
         classes = np.full(stored.shape, raster.legend.nodata, np.uint8)
         np.copyto(classes, stored, where=valid, casting="unsafe")
         return classes
+
+
+def _codes(legend: Legend, dtype: str) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
+    """The file's values, ascending, and the class value of each; None where they are the same."""
+    if all(c.file_value is None for c in legend):
+        return None
+    pairs = sorted((c.class_id, c.value) for c in legend)
+    held = np.iinfo(dtype)
+    pairs = [(stored, value) for stored, value in pairs if held.min <= stored <= held.max]
+    return np.array([p[0] for p in pairs], dtype=dtype), np.array([p[1] for p in pairs], dtype=np.uint8)
+
+
+@njit(nogil=True, cache=True)
+def _translate(
+    stored: NDArray[Any],
+    valid: NDArray[np.bool_],
+    codes: NDArray[Any],
+    values: NDArray[np.uint8],
+    nodata: int,
+    out: NDArray[np.uint8],
+) -> bool:
+    """Class values of stored ones; False if one has none. An empty ``valid`` means everywhere."""
+    n = len(codes)
+    at = 0  # the class before: class maps are long runs
+    for r in range(stored.shape[0]):
+        for c in range(stored.shape[1]):
+            if valid.size > 0 and not valid[r, c]:
+                out[r, c] = nodata
+                continue
+            v = stored[r, c]
+            if at == n or codes[at] != v:
+                at = np.searchsorted(codes, v)
+                if at == n or codes[at] != v:
+                    return False
+            out[r, c] = values[at]
+    return True
 
 
 def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | None = None) -> ClassRaster:
@@ -136,6 +182,10 @@ def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | No
     of a given or well-known legend. Where the file declares none of these, every pixel is an observation, and the
     legend's nodata is a value that does not occur: 255, else the highest free one.
 
+    Where values outside 0 to 255 occur (CORINE's codes up to 523), there may be at most 255 of them. Classes then have
+    values of their own in what `ClassRaster.read` gives, and the file's as `LegendClass.file_value`, which polygons and
+    tables show.
+
     A file of uint8 with names and a nodata value is not read. Of any other all pixels are read once, block by block,
     for the values that occur; that takes a few bytes per pixel of a few blocks.
 
@@ -145,8 +195,8 @@ def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | No
             in a well-known one, those it lacks are added as ``class 7`` and the like.
 
     Raises:
-        SceneError: If it cannot be opened, has no place on the earth, several bands, pixels that are not integers,
-            values outside 0 to 255 or no class at all.
+        SceneError: If it cannot be opened, has no place on the earth, several bands, pixels that are not integers, too
+            many classes or none at all.
         ParameterError: If ``legend`` is not known, or does not fit the file.
     """
     href = os.fspath(href)
@@ -192,8 +242,8 @@ def _class_band(dataset: DatasetReader, name: str) -> int:
     # complex_int16 is GDAL's alone; numpy does not know it
     if "complex" in dtype or np.dtype(dtype).kind not in "iu":
         raise SceneError(
-            f"{name}: pixels of {dtype}, and classes are whole numbers from 0 to 255; "
-            "if its values are, convert it with gdal_translate -ot Byte"
+            f"{name}: pixels of {dtype}, and classes are whole numbers; "
+            "if its values are, convert it with gdal_translate -ot Int16"
         )
     return bands[0]
 
@@ -246,10 +296,9 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
     Memory: some ten bytes for each pixel of a window of some four million.
 
     Raises:
-        SceneError: If one is outside 0 to 255.
+        SceneError: If there are more than 255 of them and not all are from 0 to 255, or one is beyond 32 bits.
     """
-    seen = np.zeros(NODATA + 1, np.bool_)
-    low, high = 0, 0
+    seen: set[int] = set()
     # uint8 holds nodata too: it is struck out at the end
     apart = () if dataset.dtypes[band - 1] == "uint8" else unobserved
     for window in _windows(dataset.shape, _block_shape(dataset, band)):
@@ -257,17 +306,25 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
         values = stored.ravel() if valid is None else stored[valid]
         if not values.size:
             continue
-        low, high = min(low, int(values.min())), max(high, int(values.max()))
-        if low >= 0 and high <= NODATA:
-            # class maps are long runs of one value: most pixels fall out by a comparison
-            seen[values[np.flatnonzero(values[1:] != values[:-1])]] = True
-            seen[values[-1]] = True
-    if low < 0 or high > NODATA:
+        # class maps are long runs of one value: most pixels fall out by a comparison
+        ends = values[np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)]
+        if ends.dtype == np.uint8:
+            seen.update(np.flatnonzero(np.bincount(ends, minlength=NODATA + 1)).tolist())
+        else:
+            seen.update(np.unique(ends).tolist())
+        low, high = min(seen), max(seen)
+        if (low < 0 or high > NODATA) and len(seen) > NODATA:
+            raise SceneError(
+                f"{printable(dataset.name)}: too many classes: more than {NODATA} different values, from {low} to "
+                f"{high} in its first {window.row_off + window.height} rows; is it an image? Reclassify it first, for "
+                "example with gdal_calc.py"
+            )
+    if seen and not -(2**31) <= min(seen) <= max(seen) < 2**31:
         raise SceneError(
-            f"{printable(dataset.name)}: its values go from {low} to {high}, those of a class map "
-            f"from 0 to {NODATA}; reclassify it first, for example with gdal_calc.py"
+            f"{printable(dataset.name)}: its values go from {min(seen)} to {max(seen)}, and numbers of classes fit 32 "
+            "bits with a sign; reclassify it first, for example with gdal_calc.py"
         )
-    return tuple(int(v) for v in np.flatnonzero(seen) if v not in unobserved)
+    return tuple(sorted(v for v in seen if v not in unobserved))
 
 
 def _windows(shape: tuple[int, int], block_shape: tuple[int, int]) -> Iterator[Window]:

@@ -64,6 +64,8 @@ class Drawn:
     """By class value, their area in pixels of the map."""
     outlined: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
     """By class value, the area within their outlines, in pixels."""
+    class_ids: NDArray[np.int32] = field(default_factory=lambda: np.arange(256, dtype=np.int32))
+    """By class value, the number that people know the class by."""
 
     @classmethod
     def of(cls, shapes: Shapes, measures: Measures) -> "Drawn":
@@ -88,7 +90,7 @@ class Drawn:
     def area_change(self) -> AreaChange | None:
         """What smoothing and simplification did to the areas of classes; None where there are no features."""
         values = np.flatnonzero(self.pixels)
-        return area_change(values, self.pixels[values], self.outlined[values])
+        return area_change(self.class_ids[values], self.pixels[values], self.outlined[values])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,7 +147,7 @@ class Vectorizer:
             )
         nan = np.full(len(measures), np.nan)
         columns: dict[str, NDArray[Any]] = {
-            "class_id": measures.class_id.astype(np.int32),
+            "class_id": self._ids()[measures.class_id],
             "class_name": self._names()[measures.class_id],
             "area_m2": nan if self.areas is None else measures.sums.area_m2(self.areas.unit_m2),
             "perim_m": nan
@@ -155,10 +157,10 @@ class Vectorizer:
         }
         if measures.probabilities is not None:
             total = measures.probabilities.sum(axis=1)
-            for k, value in enumerate(self.legend.values):
+            for k, number in enumerate(self.legend.class_ids):
                 mean = nan.copy()
                 np.divide(measures.probabilities[:, k], total, out=mean, where=total > 0)
-                columns[f"p_{value}"] = mean
+                columns[f"p_{number}"] = mean
         return columns
 
     def features(self, executor: Executor, *, at_once: int = 1, drawn: Drawn | None = None) -> Features:
@@ -174,7 +176,7 @@ class Vectorizer:
         columns: list[tuple[str, Any]] = [("class_id", pa.int32()), ("class_name", pa.string())]
         columns += [(name, pa.float64()) for name in ("area_m2", "perim_m", "mean_conf")]
         if self.with_probabilities:
-            columns += [(f"p_{value}", pa.float64()) for value in self.legend.values]
+            columns += [(f"p_{number}", pa.float64()) for number in self.legend.class_ids]
         schema = pa.schema([geometry_field(), *(pa.field(*c) for c in columns)])
         # without what reads the pixels: this goes to the workers with every block
         finish = _Batch(vectorizer=replace(self, read=_unread), metric=self._metric(), schema=schema)
@@ -182,6 +184,7 @@ class Vectorizer:
         def batches() -> "Iterator[pa.RecordBatch]":
             if drawn is not None:
                 drawn.clear()
+                drawn.class_ids = self._ids()
             for batch, counts in self.go_through(finish, executor, at_once=at_once):
                 if drawn is not None:
                     drawn.add(counts)
@@ -222,6 +225,11 @@ class Vectorizer:
 
     def _gsd_m(self) -> float | None:
         return None if self.geobox.crs is None else gsd_m(self.geobox)
+
+    def _ids(self) -> NDArray[np.int32]:
+        ids = np.arange(256, dtype=np.int32)
+        ids[list(self.legend.values)] = self.legend.class_ids
+        return ids
 
     def _names(self) -> NDArray[np.object_]:
         names = np.full(256, None, dtype=object)

@@ -1,5 +1,6 @@
 """`geoseg vectorize` as a user runs it: categorical rasters in, polygons out."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_read(tmp_path: Path, ge
     ("pixels", "message"),
     [
         (np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20), "float32"),
-        (np.arange(400, dtype=np.uint16).reshape(20, 20), "0 to 255"),
+        (np.arange(400, dtype=np.uint16).reshape(20, 20), "more than 255 different values, from 0 to 399"),
     ],
     ids=["float", "too many classes"],
 )
@@ -201,6 +202,56 @@ def test_a_raster_that_is_no_class_map_is_refused(
     assert message in ended.err
     assert len(ended.err.splitlines()) == 1
     assert not out.exists()
+
+
+def test_a_map_of_three_digit_codes_keeps_them_in_every_output(tmp_path: Path, geoseg_command: Command) -> None:
+    codes = np.array([0, 111, 231, 311, 523], dtype=np.int16)
+    small = natural(60, 70)
+    small[small == 255] = 0
+    path = write_map(tmp_path / "clc.tif", codes[small], nodata=0)
+    out, parquet = tmp_path / "p.gpkg", tmp_path / "p.parquet"
+    ended = geoseg_command("vectorize", path, "-o", out, "-o", parquet, "--legend", "corine", "--smooth")
+    assert ended.code == 0, ended.err
+    found = table(out)
+    expected = polygonize(small, transform=UTM, nodata=0)
+    assert sorted(found.class_id) == sorted(codes[expected.class_id].tolist())
+    assert set(found.class_name) == {
+        "Continuous urban fabric", "Pastures", "Broad-leaved forest", "Sea and ocean",
+    }  # fmt: skip
+    assert sorted(table(parquet).class_id) == sorted(found.class_id)
+    style = gpd.read_file(out, layer="layer_styles").styleQML[0]
+    assert all(f'value="{code}"' in style for code in (111, 231, 311, 523))
+    counted = geoseg_command("areas", path, "--legend", "corine")
+    rows = {int(row[0]): row for row in list(csv.reader(counted.out.splitlines()))[1:]}
+    assert {v: int(row[2]) for v, row in rows.items()} == {int(codes[v]): int((small == v).sum()) for v in range(1, 5)}
+
+
+@pytest.mark.parametrize("by", ["value", "name"])
+def test_points_and_zones_of_a_map_of_three_digit_codes(tmp_path: Path, geoseg_command: Command, by: str) -> None:
+    codes = np.array([-99, 111, 231, 311, 523], dtype=np.int16)
+    small = natural(60, 70, seed=1)
+    small[small == 255] = 0
+    path = write_map(tmp_path / "clc.tif", codes[small], nodata=-99)
+    points = tmp_path / "points.gpkg"
+    drawn = geoseg_command("areas", path, "--design", 60, "--minimum", 5, "-o", points, "--legend", "corine")
+    assert drawn.code == 0, drawn.err
+    frame = gpd.read_file(points)
+    assert set(frame.stratum) == set(codes[1:].tolist())
+    frame["truth"] = frame.stratum.astype(str) if by == "value" else frame.class_name
+    frame.loc[0, "truth"] = "-99"  # the file's nodata: not labelled
+    frame.to_file(points, layer="points")
+    ended = geoseg_command("areas", path, "--reference", points, "--legend", "corine")
+    assert ended.code == 0, ended.err
+    assert "1 point without a label left out" in ended.err
+    assert "overall accuracy 100.00 %" in ended.err
+    assert [int(row[0]) for row in list(csv.reader(ended.out.splitlines()))[1:]] == codes[1:].tolist()
+    zones = tmp_path / "zones.gpkg"
+    box = shapely.box(UTM.c, UTM.f - 600, UTM.c + 700, UTM.f)
+    gpd.GeoDataFrame({"id": ["all"]}, geometry=[box], crs="EPSG:32633").to_file(zones)
+    ended = geoseg_command("areas", path, "--zones", zones, "--zone-id", "id", "--legend", "corine")
+    rows = list(csv.reader(ended.out.splitlines()))[1:]
+    pixels = {int(row[1]): float(row[3]) for row in rows if float(row[3])}
+    assert pixels == pytest.approx({int(codes[v]): int((small == v).sum()) for v in range(1, 5)})
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real class maps are not here")

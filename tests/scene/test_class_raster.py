@@ -287,12 +287,13 @@ def test_many_values_without_names_or_colours_are_pointed_out(tmp_path: Path, wr
 @pytest.mark.parametrize(
     ("pixels", "profile", "message"),
     [
-        (np.ones((2, 2), "float32"), {}, "pixels of float32, .* convert it with gdal_translate -ot Byte"),
+        (np.ones((2, 2), "float32"), {}, "pixels of float32, .* convert it with gdal_translate -ot Int16"),
         (np.ones((2, 2), "complex64"), {}, "pixels of complex64"),
         (np.ones((3, 2, 2), "uint8"), {}, r"has 3 bands, .* gdal_translate -b 1"),
         (np.ones((2, 2, 2), "uint8"), {}, "has 2 bands"),
-        (np.array([[3, 1204]], "int16"), {}, "its values go from 0 to 1204"),
-        (np.array([[3, -7]], "int16"), {"nodata": 3}, "its values go from -7 to 0"),
+        (np.arange(600, dtype="int16")[None], {}, "too many classes: more than 255 different values, from 0 to 599"),
+        (np.arange(-9, 247, dtype="int16")[None], {}, "more than 255 different values, from -9 to 246"),
+        (np.array([[3, 1 << 31]], "uint32"), {}, "its values go from 3 to 2147483648, .* 32 bits"),
         (np.arange(256, dtype="uint8")[None], {}, "too many classes: it has 256 values, from 0 to 255"),
         (np.full((2, 2), 7, "uint8"), {"nodata": 7}, "holds no class: every pixel is nodata"),
         (np.ones((2, 2), "uint8"), {"crs": None}, "has no CRS"),
@@ -334,6 +335,92 @@ def test_a_scan_reads_along_the_blocks_and_sees_every_pixel(tmp_path: Path, writ
     path = write_raster(tmp_path / "a.tif", pixels, tiled=True, blockxsize=256, blockysize=512, compress="DEFLATE")
     raster = open_class_raster(path)
     assert (raster.legend.values, raster.block_shape) == ((1, 2, 3, 7), (512, 256))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_values_outside_of_a_byte_are_classes_like_any_other(tmp_path: Path, write_raster: Write, dtype: str) -> None:
+    low, high = (-7, 120) if dtype == "int8" else (1, 523)
+    pixels = np.array([[low, low, high], [high, 9, 4]], dtype)
+    raster = open_class_raster(write_raster(tmp_path / "a.tif", pixels, nodata=4))
+    assert raster.legend.class_ids == (low, 9, high)
+    assert raster.legend.names == (f"class {low}", "class 9", f"class {high}")
+    assert (raster.legend.nodata, raster.legend.nodata_id) == (255, 4)
+    assert "no observation: 4" in raster.notes
+    numbers = {c.value: c.class_id for c in raster.legend} | {255: 4}
+    np.testing.assert_array_equal(np.vectorize(numbers.get)(read(pickle.loads(pickle.dumps(raster)))), pixels)
+
+
+@given(
+    codes=st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=255, unique=True),
+    seed=st.integers(0, 99),
+    masked=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_values_are_they_come_back_from_the_legend(
+    tmp_path: Path, write_raster: Write, codes: list[int], seed: int, masked: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.choice(np.array(codes, np.int16), (20, 20))
+    pixels[0, : len(codes)] = codes[:20]
+    nodata = codes[0] if masked and len(codes) > 1 else None
+    raster = open_class_raster(write_raster(tmp_path / "a.tif", pixels, nodata=nodata))
+    found = read(raster)
+    valid = np.ones(pixels.shape, bool) if nodata is None else pixels != nodata
+    numbers = np.zeros(256, np.int64)
+    numbers[list(raster.legend.values)] = raster.legend.class_ids
+    np.testing.assert_array_equal(found != raster.legend.nodata, valid)
+    np.testing.assert_array_equal(numbers[found[valid]], pixels[valid])
+    assert set(raster.legend.class_ids) == set(pixels[valid].tolist())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "numbers"),
+    [
+        (np.array([[1, 23, 44]], np.uint8), (1, 23, 44)),
+        (np.array([[1, 23, 44]], np.int16), (1, 23, 44)),
+        (np.array([[111, 311, 523]], np.int16), (111, 311, 523)),
+        (np.array([[111, 211, 231]], np.uint8), (111, 211, 231)),  # the south of a country
+        (np.array([[111, 311, 523, 999]], np.uint16), (111, 311, 523)),
+    ],
+)
+def test_the_legend_of_corine_fits_both_of_its_numberings(
+    tmp_path: Path, write_raster: Write, pixels: Any, numbers: tuple[int, ...]
+) -> None:
+    raster = open_class_raster(write_raster(tmp_path / "a.tif", pixels), legend="corine")
+    names = {c.class_id: (c.name, c.color) for c in raster.legend}
+    plain = {c.value: (c.name, c.color) for c in well_known("corine")}
+    grid_codes = dict(zip(numbers, (1, 23, 44) if numbers[1] != 211 else (1, 12, 18), strict=True))
+    assert {v: names[v] for v in numbers} == {v: plain[grid_codes[v]] for v in numbers}
+    # of the codes a byte holds half
+    assert len(raster.legend) == (22 if numbers[1] == 211 else 44) + (999 in pixels)
+    values = {c.class_id: c.value for c in raster.legend}
+    assert read(raster).tolist() == [[values[v] for v in pixels[0].tolist()]]
+
+
+def test_names_of_a_table_reach_values_outside_of_a_byte(tmp_path: Path, write_raster: Write) -> None:
+    path = write_raster(tmp_path / "a.tif", np.array([[111, 311, 523]], np.int16), nodata=-1)
+    rows = "".join(
+        f'<Row index="{i}"><F>{v}</F><F>{n}</F></Row>'
+        for i, (v, n) in enumerate(((311, "wood"), (523, "sea"), (700, "ice")))
+    )
+    fields = (
+        "<FieldDefn><Name>Value</Name><Type>0</Type><Usage>5</Usage></FieldDefn>"
+        "<FieldDefn><Name>Class</Name><Type>2</Type><Usage>2</Usage></FieldDefn>"
+    )
+    table = f"<GDALRasterAttributeTable>{fields}{rows}</GDALRasterAttributeTable>"
+    text = f'<PAMDataset><PAMRasterBand band="1">{table}</PAMRasterBand></PAMDataset>'
+    (tmp_path / "a.tif.aux.xml").write_text(text)
+    legend = open_class_raster(path).legend
+    assert dict(zip(legend.class_ids, legend.names, strict=True)) == {
+        111: "class 111", 311: "wood", 523: "sea", 700: "ice",
+    }  # fmt: skip
+
+
+def test_a_coded_map_that_changed_is_not_read(tmp_path: Path, write_raster: Write) -> None:
+    raster = open_class_raster(write_raster(tmp_path / "a.tif", np.array([[111, 523]], np.int16)))
+    write_raster(tmp_path / "a.tif", np.array([[111, 522]], np.int16))
+    with pytest.raises(SceneError, match="has other values than before: it changed"):
+        read(raster)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the folder of real data is not here")
