@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sample import listed
-from geoseg.area.zone_file import FORMATS
+from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.errors import InputError, printable
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import ClassRaster, ClassReader
@@ -167,10 +166,10 @@ def _read_points(path: str) -> tuple[Any, str]:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    file, layer = _file_and_layer(path)
+    file, layer = checked_file(path, "points")
     name = printable(path)
     try:
-        if file.suffix.lower() in (".parquet", ".geoparquet"):
+        if file.suffix.lower() in PARQUET:
             return _checked_points(gpd.read_parquet(file), name), name
         layers = [str(each[0]) for each in pyogrio.list_layers(file) if each[1] is not None]
         if layer is None and len(layers) > 1:
@@ -203,25 +202,6 @@ def _checked_points(table: Any, name: str) -> Any:
     if len(table) == 0:
         raise InputError(f"{name}: has no features: name a file of points")
     return table
-
-
-def _file_and_layer(path: str) -> tuple[Path, str | None]:
-    """``FILE`` or ``FILE:LAYER``, of a regular file that starts as its suffix says: GDAL goes by content alone."""
-    file, layer = Path(path), None
-    if not file.exists() and ":" in path:
-        before, _, layer = path.rpartition(":")
-        file = Path(before)
-    if not file.is_file():
-        raise InputError(f"{printable(path)}: there is no such file; check the path")
-    suffix = file.suffix.lower()
-    with file.open("rb") as stream:
-        start = stream.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if suffix not in FORMATS or not start.startswith(FORMATS[suffix]):
-        raise InputError(
-            f"{printable(path)}: not a vector file of points ({', '.join(FORMATS)}), or not what its name says; "
-            "convert it with ogr2ogr points.gpkg"
-        )
-    return file, layer
 
 
 def _labels(

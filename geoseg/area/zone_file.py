@@ -1,38 +1,19 @@
-"""The door through which files of zones are opened.
+"""Zones from a vector file."""
 
-Files come from strangers: only regular local files of a few formats are opened, and only where their first bytes are
-those of the format, because GDAL goes by content and would read under a ``.geojson`` name a description that leads to
-other files or the network.
-"""
-
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.area.zones import Zones, zones_of
 from geoseg.errors import InputError, ParameterError, printable
-from geoseg.scene.guard import is_remote
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["FORMATS", "read_zones"]
+__all__ = ["read_zones"]
 
-FORMATS = {
-    ".gpkg": (b"SQLite format 3\0",),
-    ".shp": (b"\0\0\x27\x0a",),
-    ".fgb": (b"fgb",),
-    ".geojson": (b"{",),
-    ".json": (b"{",),
-    ".parquet": (b"PAR1",),
-    ".geoparquet": (b"PAR1",),
-}
-"""Suffix to what a file of zones starts with."""
-
-_SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 _STYLES = "layer_styles"
-_VSI = "/vsi"
 
 
 def read_zones(source: str, *, id_column: str) -> Zones:
@@ -51,13 +32,9 @@ def read_zones(source: str, *, id_column: str) -> Zones:
             be used: no CRS, no polygons, a name missing.
         ParameterError: If the file has no such layer or column.
     """
-    path, layer = _split(source)
+    path, layer = checked_file(source, "zones")
     name = printable(path)
-    suffix = path.suffix.lower()
-    _check_file(path, source)
-    is_parquet = suffix in (".parquet", ".geoparquet")
-    if is_parquet and layer is not None:
-        raise ParameterError(f"{name}: a Parquet file has no layers; leave out ':{printable(layer)}'")
+    is_parquet = path.suffix.lower() in PARQUET
     try:
         frame = _read_parquet(path, id_column) if is_parquet else _read_layer(path, layer, id_column)
     except (ParameterError, InputError):
@@ -68,47 +45,6 @@ def read_zones(source: str, *, id_column: str) -> Zones:
             f"{name}: cannot be read: {reason}; check with ogrinfo that the file is whole and is what its name says"
         ) from error
     return zones_of(frame, id_column, name=name)
-
-
-def _split(source: str) -> tuple[Path, str | None]:
-    """Path and layer. A file that exists under the whole name has no layer in it."""
-    if is_remote(source) or source.startswith(_VSI):
-        raise InputError(f"{printable(source)}: zones are read from local files only; download the file first")
-    before, colon, layer = source.rpartition(":")
-    try:
-        whole = Path(source).exists()
-    except (ValueError, OSError):  # a zero byte, or longer than a name can be
-        whole = False
-    if colon and layer and not whole and Path(before).suffix.lower() in FORMATS:
-        return Path(before), layer
-    return Path(source), None
-
-
-def _check_file(path: Path, source: str) -> None:
-    name, suffix = printable(source), path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(
-            f"{name}: {printable(suffix) or 'no suffix'!r} is not a format geoseg reads zones from "
-            f"({', '.join(FORMATS)}); convert it with ogr2ogr zones.gpkg"
-        )
-    parts = [path.with_suffix(s) for s in _SHAPEFILE_PARTS] if suffix == ".shp" else []
-    for part in (path, *(p for p in parts if p.exists())):
-        try:
-            info = part.stat()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"{name}: cannot be read: {printable(reason).lower()}; check the path") from error
-        if not stat.S_ISREG(info.st_mode):  # a named pipe would hang the opening for ever
-            raise InputError(f"{printable(part)}: not a regular file but a folder, pipe or device; name a vector file")
-    with path.open("rb") as stream:
-        start = stream.read(256)
-    if suffix in (".geojson", ".json"):
-        start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start.startswith(FORMATS[suffix]):
-        raise InputError(
-            f"{name}: does not start as a {suffix} file does, so it is another format, damaged or empty; "
-            "export it again, for example with ogr2ogr zones.gpkg"
-        )
 
 
 def _read_parquet(path: Path, id_column: str) -> "gpd.GeoDataFrame":

@@ -329,10 +329,10 @@ def test_files_that_are_no_points_are_refused(held: MapTotals, tmp_path: Path) -
         "square.gpkg": "holds Polygon, and reference points are points",
         "none.gpkg": "has no features",
         "dots.gpkg": "holds MultiPoint",
-        "virtual.gpkg": "or not what its name says",
+        "virtual.gpkg": "does not start as a .gpkg file does",
         "broken.gpkg": "cannot be read as a vector file",
-        "points.doc": "there is no such file",
-        "map.tif": "not a vector file of points",
+        "points.doc": "is not a format geoseg reads points from",
+        "map.tif": "is not a format geoseg reads points from",
     }.items():
         with pytest.raises(InputError, match=match):
             found(held, str(tmp_path / name))

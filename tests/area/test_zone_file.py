@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import shapely
 
-from geoseg.area.zone_file import FORMATS, read_zones
+from geoseg.area.vector_file import FORMATS
+from geoseg.area.zone_file import read_zones
 from geoseg.errors import GeosegError, InputError, ParameterError
 
 FARMS = gpd.GeoDataFrame(

@@ -261,7 +261,7 @@ def test_a_terminal_gets_framed_tables_with_the_matrix(
         (["--blind"], "--blind is of no use without --design"),
         (["--design", 50, "-o", "p.gpkg", "--kappa"], "--kappa is of no use without --reference"),
         (["--level", 20], "20.0 is not in the range"),
-        (["--reference", "no.gpkg"], "no.gpkg: there is no such file"),
+        (["--reference", "no.gpkg"], "no.gpkg: cannot be read: no such file"),
         (["--design", 99999, "-o", "p.gpkg"], "99999 points cannot be drawn from 9600 pixels"),
         (["--design", 60, "-o", "p.gpkg", "--minimum", 50], "ask for 150 points or more"),
         (["--design", 60, "-o", "p.gpkg", "--expected-accuracy", "moor=1"], "'moor', which is no class of the map"),
