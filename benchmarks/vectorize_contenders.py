@@ -74,7 +74,7 @@ def rasterio_frame(mask: Path) -> Callable[[Path], Any]:
 def opencv_frame(mask: Path) -> Callable[[Path], Any]:
     """OpenCV's contours class by class, shells with holes; they run through pixel centres, so areas are smaller."""
     try:
-        import cv2  # type: ignore[import-not-found]
+        import cv2
     except ImportError as error:
         raise NotHereError("opencv is not installed") from error
     import geopandas as gpd
@@ -105,10 +105,10 @@ def opencv_frame(mask: Path) -> Callable[[Path], Any]:
 def xrspatial_frame(mask: Path) -> Callable[[Path], Any]:
     """xarray-spatial's polygonize, compiled by numba as geoseg's is."""
     try:
-        from xrspatial.experimental import polygonize  # type: ignore[import-not-found]
+        from xrspatial.experimental import polygonize
     except ImportError:
         try:
-            from xrspatial import polygonize  # type: ignore[import-not-found]
+            from xrspatial import polygonize
         except ImportError as error:
             raise NotHereError("xarray-spatial is not installed") from error
 

@@ -114,7 +114,7 @@ def _exactextract(class_map: Path, zones: Path) -> Callable[[], Areas]:
 
 def _rasterstats(class_map: Path, zones: Path) -> Callable[[], Areas]:
     import geopandas as gpd
-    from rasterstats import zonal_stats  # type: ignore[import-not-found]
+    from rasterstats import zonal_stats
 
     frame = gpd.read_file(zones)
 
