@@ -52,7 +52,7 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         for note in raster.notes:
             talk.say(f"{printable(classes)}: {note}")
-        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area)
+        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area, listen=talk)
         if outlines.smooth or outlines.simplify is not None:
             talk.say(str(drawn.area_change or ""))
         talk.say(f"{drawn.n} polygons in {', '.join(str(printable(o)) for o in outputs)}")

@@ -1,10 +1,11 @@
 """The polygons of any categorical raster in a file: `geoseg vectorize` as a function."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from geoseg import __version__
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import GeosegError, ParameterError, printable
 from geoseg.inference.lattice import Block, blocks
+from geoseg.jobs.outcome import Event
 from geoseg.legend import Legend
 from geoseg.outputs.together import together
 from geoseg.outputs.vectors import FORMATS, write_polygons
@@ -45,6 +47,18 @@ class _Map:
         return Pixels(classes=classes, areas=self.areas)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Teller:
+    """Tells how far the work is, where anybody listens."""
+
+    listen: Callable[[Event], None] | None
+    name: str
+
+    def __call__(self, kind: Literal["planned", "block"], *, n_blocks: int = 0, pixels: int = 0) -> None:
+        if self.listen is not None:
+            self.listen(Event(kind=kind, scene=self.name, n_blocks=n_blocks, pixels=pixels))
+
+
 def format_of(path: Path) -> str:
     """The format that a file's suffix stands for.
 
@@ -65,6 +79,7 @@ def vectorize_raster(
     outlines: Outlines,
     min_area: MinArea | None = None,
     threads: int | None = None,
+    listen: Callable[[Event], None] | None = None,
 ) -> Drawn:
     """Write the polygons of a class map, block by block, into one file or several, which appear together.
 
@@ -74,6 +89,7 @@ def vectorize_raster(
         outlines: How polygons are drawn.
         min_area: Smaller regions are merged into their neighbours first.
         threads: Blocks in work at the same time; as many as there are cores by default.
+        listen: Told how far the work is, under the file's name: every file goes through all blocks.
 
     Returns:
         What was drawn.
@@ -102,7 +118,11 @@ def vectorize_raster(
             smaller = merged(grid, read, min_area, pool, nodata=raster.legend.nodata)
             vectorizer = replace(vectorizer, read=smaller)
         drawn = Drawn()
-        features = vectorizer.features(pool, at_once=threads, drawn=drawn)
+        tell = _Teller(listen=listen, name=Path(raster.href).name)
+        tell("planned", n_blocks=len(grid) * len(paths), pixels=shape[0] * shape[1])
+        features = vectorizer.features(
+            pool, at_once=threads, drawn=drawn, done=lambda b: tell("block", pixels=b.height * b.width)
+        )
         with together(paths) as names:
             for path, name, kind in zip(paths, names, formats, strict=True):
                 try:

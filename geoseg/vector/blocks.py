@@ -223,6 +223,7 @@ def polygonize_blocks(
     nodata: int,
     connectivity: int = 4,
     at_once: int = 1,
+    done: Callable[[Block], None] | None = None,
 ) -> Iterator[T]:
     """The polygons of a map, block by block.
 
@@ -234,6 +235,7 @@ def polygonize_blocks(
         nodata: Class value that means "no observation"; with -1 every value is a class.
         connectivity: 4, or 8 for features whose pixels may touch at corners only.
         at_once: Blocks that the executor can work on at the same time.
+        done: Told of each block that was traced, in the caller's thread.
 
     Yields:
         What ``finish`` made: for each block of the features within it, and after each row of blocks of those that are
@@ -248,6 +250,8 @@ def polygonize_blocks(
         if whole is not None:
             yield whole
         joiner.add(found)
+        if done is not None:
+            done(grid.blocks[i])
         if (i + 1) % grid.n_cols == 0:
             finished = joiner.finished(i // grid.n_cols)
             if finished is not None:

@@ -113,15 +113,21 @@ class Vectorizer:
     """Whether the pixels come with the probability of each class."""
 
     def go_through(
-        self, finish: Callable[[Shapes, Measures, NDArray[np.int64]], T], executor: Executor, *, at_once: int = 1
+        self,
+        finish: Callable[[Shapes, Measures, NDArray[np.int64]], T],
+        executor: Executor,
+        *,
+        at_once: int = 1,
+        done: Callable[[Block], None] | None = None,
     ) -> Iterator[T]:
         """What ``finish`` makes of all features, some at a time.
 
         It is given outlines in pixel coordinates, what was summed up in them, and their first pixels. Memory is that of
         the blocks in work and of the features that go on beyond them; to simplify borders, all features are held.
+        ``done`` is told of each block that was traced.
         """
         nodata, smooth = self.legend.nodata, self.outlines.smooth
-        options = {"connectivity": self.outlines.connectivity, "at_once": at_once}
+        options: Any = {"connectivity": self.outlines.connectivity, "at_once": at_once, "done": done}
         if self.outlines.simplify is None:
             drawn = _Outlined(finish=finish, smooth=smooth)
             yield from polygonize_blocks(self.grid, self.read, drawn, executor, nodata=nodata, **options)
@@ -163,13 +169,21 @@ class Vectorizer:
                 columns[f"p_{number}"] = mean
         return columns
 
-    def features(self, executor: Executor, *, at_once: int = 1, drawn: Drawn | None = None) -> Features:
+    def features(
+        self,
+        executor: Executor,
+        *,
+        at_once: int = 1,
+        drawn: Drawn | None = None,
+        done: Callable[[Block], None] | None = None,
+    ) -> Features:
         """All polygons as a stream of Arrow batches; each time it is gone through, they are made anew.
 
         Args:
             executor: Runs the work on blocks.
             at_once: Blocks that it can work on at the same time.
             drawn: Told what is drawn.
+            done: Told of each block that was traced, each time.
         """
         import pyarrow as pa
 
@@ -185,7 +199,7 @@ class Vectorizer:
             if drawn is not None:
                 drawn.clear()
                 drawn.class_ids = self._ids()
-            for batch, counts in self.go_through(finish, executor, at_once=at_once):
+            for batch, counts in self.go_through(finish, executor, at_once=at_once, done=done):
                 if drawn is not None:
                     drawn.add(counts)
                 yield batch

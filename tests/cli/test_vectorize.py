@@ -1,6 +1,11 @@
 """`geoseg vectorize` as a user runs it: categorical rasters in, polygons out."""
 
 import csv
+import os
+import pty
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +257,72 @@ def test_points_and_zones_of_a_map_of_three_digit_codes(tmp_path: Path, geoseg_c
     rows = list(csv.reader(ended.out.splitlines()))[1:]
     pixels = {int(row[1]): float(row[3]) for row in rows if float(row[3])}
     assert pixels == pytest.approx({int(codes[v]): int((small == v).sum()) for v in range(1, 5)})
+
+
+PROGRAM = [sys.executable, "-c", "from geoseg.cli.main import main; main()", "vectorize"]
+
+
+def test_a_pipe_hears_of_blocks_only_when_that_is_wanted(map_path: Path, geoseg_command: Command) -> None:
+    files = [word for suffix in ("gpkg", "fgb") for word in ("-o", map_path.with_name(f"p.{suffix}"))]
+    said = geoseg_command("vectorize", map_path, *files).err.splitlines()
+    assert len(said) == 1
+    assert "polygons in" in said[0]
+    told = geoseg_command("vectorize", map_path, *files, "--overwrite", "-v").err.splitlines()
+    assert "map.tif: 2 blocks, 0.0 Mpx" in told  # every file goes through all of them
+    assert told.count("map.tif: a block of 0.0 Mpx is done") == 2
+
+
+def test_a_terminal_shows_a_bar(map_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    command = [*PROGRAM, str(map_path), "-o", str(map_path.with_name("p.gpkg"))]
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+    assert process.returncode == 0
+    assert "1/1" in said.decode()
+    assert "blocks" in said.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "point"),
+    [("gpkg", "a block of"), ("gpkg", "written"), ("gpkg", "renamed"), ("shp", "side_renamed"), ("parquet", "synced")],
+)
+def test_a_kill_leaves_the_old_file_or_none_and_the_next_call_succeeds(
+    tmp_path: Path, geoseg_command: Command, suffix: str, point: str
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    out = folder / f"p.{suffix}"
+    small = write_map(tmp_path / "small.tif", natural(50, 50))
+    assert geoseg_command("vectorize", small, "-o", out).code == 0
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    path = write_map(tmp_path / "map.tif", natural(2100, 50, sigma=1))  # two blocks
+    crash = {} if point == "a block of" else {"GEOSEG_CRASH_AT": point}
+    with subprocess.Popen(
+        [*PROGRAM, str(path), "-o", str(out), "--overwrite", "-v"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ | crash,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not crash and point in line:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    # all of it is written in a folder of its own, whatever the point
+    assert {f.name: f.read_bytes() for f in folder.iterdir() if f.is_file()} == before
+    assert geoseg_command("vectorize", path, "-o", out, "--overwrite").code == 0
+    assert {f.name for f in folder.iterdir()} == set(before)
+    assert len(table(out)) == len(polygonize(natural(2100, 50, sigma=1), transform=UTM))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real class maps are not here")

@@ -36,7 +36,7 @@ def polygons_of(
         return Pixels(classes=classes[block.row_off : block.row_end, block.col_off : block.col_end])
 
     with ThreadPoolExecutor(threads) as pool:
-        options = {"connectivity": connectivity, "at_once": threads}
+        options: Any = {"connectivity": connectivity, "at_once": threads}
         found = list(polygonize_blocks(grid, read, lambda *both: both, pool, nodata=255, **options))
     if not found:
         return np.empty(0, object), np.empty(0, np.uint8), np.empty(0, np.int64)
