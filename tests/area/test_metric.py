@@ -33,6 +33,29 @@ def test_steps_in_any_direction_have_their_geodesic_length_on_every_kind_of_grid
         assert 2 * np.sqrt(e * dc**2 + 2 * f * dc * dr + g * dr**2) == pytest.approx(expected, rel=1e-6)
 
 
+def test_in_a_cell_the_metric_is_linear_to_a_billionth_of_a_length(grid: GeoBox) -> None:
+    metric = Metric.of(grid)
+    cell, (rows, cols) = metric.cell_px, metric.shape
+    if cell == 0:
+        pytest.skip("single pixels are too large")
+    rng = np.random.default_rng(6)
+
+    def tensor(col: float, row: float) -> NDArray[np.float64]:
+        return np.array(tensor_at(metric.nodes, row / rows, col / cols))
+
+    scale = np.array([metric.nodes[..., 0].max(), 1, metric.nodes[..., 2].max()])
+    scale[1] = np.sqrt(scale[0] * scale[2])
+    for _ in range(60):
+        half = min(cell, rows, cols) / 2
+        col, row = rng.uniform(half, cols - half), rng.uniform(half, rows - half)
+        middle = tensor(col, row)
+        across = (tensor(col + half, row) - tensor(col - half, row)) / 2
+        down = (tensor(col, row + half) - tensor(col, row - half)) / 2
+        for right, below in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            off = tensor(col + right * half, row + below * half) - (middle + right * across + below * down)
+            assert np.abs(off / scale).max() / 2 < 2e-9
+
+
 def test_the_area_of_a_pixel_is_the_root_of_the_determinant() -> None:
     grid = GeoBox((1000, 1000), Affine(8, -6, 4e6, -6, -8, 3e6), "EPSG:3035")  # equal-area
     e, f, g = tensor_at(Metric.of(grid).nodes, 0.3, 0.8)

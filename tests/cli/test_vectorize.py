@@ -1,6 +1,7 @@
 """`geoseg vectorize` as a user runs it: categorical rasters in, polygons out."""
 
 import csv
+import json
 import os
 import pty
 import signal
@@ -20,7 +21,7 @@ from rasterio.features import rasterize
 from scipy.ndimage import gaussian_filter
 
 from geoseg.vector import polygonize
-from tests.conftest import Command
+from tests.conftest import Command, Ended
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "class-maps"
 UTM = Affine(10, 0, 600_000, 0, -10, 5_000_000)
@@ -270,6 +271,14 @@ def test_a_pipe_hears_of_blocks_only_when_that_is_wanted(map_path: Path, geoseg_
     told = geoseg_command("vectorize", map_path, *files, "--overwrite", "-v").err.splitlines()
     assert "map.tif: 2 blocks, 0.0 Mpx" in told  # every file goes through all of them
     assert told.count("map.tif: a block of 0.0 Mpx is done") == 2
+
+
+def test_quiet_says_nothing_and_json_talks_json(map_path: Path, geoseg_command: Command) -> None:
+    out = map_path.with_name("p.gpkg")
+    assert geoseg_command("vectorize", map_path, "-o", out, "-q") == Ended(code=0, out="", err="")
+    said = geoseg_command("vectorize", map_path, "-o", out, "--overwrite", "--log-format", "json", "-v").err
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"planned", "block", "message"} <= {line["event"] for line in lines}
 
 
 def test_a_terminal_shows_a_bar(map_path: Path) -> None:
