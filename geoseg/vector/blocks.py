@@ -201,12 +201,23 @@ class Joiner:
         """The features that reach no further than this row of blocks, all of which have been added."""
         if not self._walks:
             return None
-        walks, groups = OpenWalks.joined(self._walks), np.concatenate(self._groups)
-        measures = Measures.joined(self._measures)
-        done, done_groups = self._last_row[walks.feature] <= row, self._last_row[groups] <= row
-        self._walks, self._groups = [walks.where(~done)], [groups[~done_groups]]
-        self._measures = [measures.take(np.flatnonzero(~done_groups))]
-        rings, features = close(walks.where(done), multi=self._multi)
+        # block by block, and what nothing leaves stays as it is: outlines over the whole map are not copied each time
+        ready: list[OpenWalks] = []
+        for i, walks in enumerate(self._walks):
+            done = self._last_row[walks.feature] <= row
+            if done.any():
+                ready.append(walks.where(done))
+                self._walks[i] = walks.where(~done)
+        self._walks = [walks for walks in self._walks if len(walks)]
+        groups, measures = np.concatenate(self._groups), Measures.joined(self._measures)
+        done_groups = self._last_row[groups] <= row
+        self._groups, self._measures = [groups[~done_groups]], [measures.take(np.flatnonzero(~done_groups))]
+        if not ready:
+            return None
+        walks = OpenWalks.joined(ready)
+        ready.clear()
+        rings, features = close(walks, multi=self._multi)
+        del walks
         if not len(rings):
             return None
         order = np.argsort(features)
