@@ -10,7 +10,7 @@ from rich.text import Text
 
 from geoseg.errors import printable
 from geoseg.jobs.outcome import Summary
-from geoseg.outputs.tables import cell
+from geoseg.outputs.tables import cell, read_rows
 
 __all__ = ["show_areas", "show_table"]
 
@@ -41,11 +41,12 @@ def show_areas(summary: Summary) -> None:
     """Hectares and percent of each class, per scene."""
     rows: list[tuple[object, ...]] = []
     for outcome in summary.outcomes:
-        if outcome.areas is None:
-            continue
-        for area in outcome.areas.itertuples():
-            if area.pixels:
-                conf = "" if area.mean_conf != area.mean_conf else f"{area.mean_conf:.0f}"
-                rows.append((outcome.id, area.class_name, f"{area.area_ha:.1f}", f"{area.percent:.1f}", conf))
+        for area in () if outcome.table is None else read_rows(outcome.table):
+            if area["pixels"] != "0":
+                hectares, percent, conf = (
+                    f"{float(area[name]):.{digits}f}" if area[name] else ""
+                    for name, digits in (("area_ha", 1), ("percent", 1), ("mean_conf", 0))
+                )
+                rows.append((outcome.id, area["class_name"], hectares, percent, conf))
     if rows:
         show_table(("scene", "class", "hectares", "percent", "mean_conf"), rows)

@@ -10,6 +10,7 @@ from geoseg.area.zones import Zones
 from geoseg.errors import ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.plan import check_block_size
+from geoseg.outputs.tables import read_areas
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
 
@@ -91,8 +92,15 @@ class SceneOutcome:
     """None where polygons were not made."""
     notes: tuple[str, ...] = ()
     """What was decided and said aloud."""
-    areas: Any = field(default=None, repr=False)
-    """Area table, a DataFrame, where it was made now."""
+    table: Path | None = None
+    """CSV file of its areas, where there are any."""
+    without: tuple[str, ...] = ()
+    """Columns of it that were not asked for now."""
+
+    @property
+    def areas(self) -> Any:
+        """Area table, a DataFrame, read anew from its file each time; None where there is none."""
+        return None if self.table is None else read_areas(self.table, without=self.without)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import rasterio
 
@@ -60,8 +59,6 @@ class SceneResult:
 
     folder: Path
     """Where its outputs are."""
-    areas: Any
-    """Area table, a DataFrame."""
     n_polygons: int | None
     """None where polygons were not asked for."""
     notes: tuple[str, ...] = ()
@@ -166,7 +163,7 @@ def _publish(recipe: Recipe, results: Sequence[BlockResult], folder: Path, optio
                 source=recipe.scene.href,
             ),
         )
-    return SceneResult(folder=folder, areas=table, n_polygons=None if drawn is None else drawn.n, notes=notes)
+    return SceneResult(folder=folder, n_polygons=None if drawn is None else drawn.n, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)

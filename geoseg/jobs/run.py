@@ -130,10 +130,12 @@ def run(
             message = f"{printable(href)}: not begun: {runner.lost}"
             outcomes.append(SceneOutcome(href=href, id="", status="failed", error=message))
         done = tuple(sorted(outcomes, key=lambda o: order[o.href]))
-        tables = {o.id: o.areas for o in done if o.areas is not None}
+        tables = {o.id: o.table for o in done if o.table is not None}
         summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began)
         if tables:
-            write_combined_areas(tables, output / "areas.csv")
+            write_combined_areas(
+                tables, output / "areas.csv", without=() if options.probabilities else ("expected_ha",)
+            )
         write_json(output / "run.json", _record(summary, model, options, started))
     return summary
 

@@ -166,9 +166,8 @@ class Runner:
         if refusal is not None:
             self._fail(job, refusal)
         elif standing.kind == "done":
-            assert standing.finished is not None
             self._journal.forget(job.id)  # a run may have died between the last rename and this
-            self._end(job, status="unchanged", areas=standing.finished.areas)
+            self._end(job, status="unchanged")
         else:
             try:
                 self._begin(job, standing)
@@ -246,7 +245,7 @@ class Runner:
         crash_point("scene_forgotten")
         for note in result.notes:
             self._note(job, note)
-        self._end(job, status="done", areas=result.areas, n_polygons=result.n_polygons)
+        self._end(job, status="done", n_polygons=result.n_polygons)
 
     def _repair(self, job: _Job, error: DamagedPartsError) -> None:
         """Compute damaged blocks again; the others stay."""
@@ -291,6 +290,9 @@ class Runner:
                 n_blocks=len(job.blocks),
                 n_resumed=job.n_resumed,
                 notes=job.notes,
+                table=None if status == "failed" else job.folder / f"{scene.id}_areas.csv",
+                # the tables of a run have the same columns, whenever their scenes were finished
+                without=() if self._options.probabilities else ("expected_ha",),
                 **what,
             )
         )

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from geoseg.errors import printable
 from geoseg.inference.lattice import Block, blocks
@@ -21,8 +21,6 @@ __all__ = ["Finished", "Standing", "cut_of", "finished_results", "parts_key", "r
 class Finished:
     """The results of a scene that an earlier run left."""
 
-    areas: Any = field(repr=False)
-    """Area table, a DataFrame; without expected areas where probabilities are not asked for now."""
     same: bool
     """Whether they are all that is asked for now."""
     rasters: bool
@@ -71,10 +69,8 @@ def finished_results(folder: Path, key: str, options: Options) -> Finished | Non
     Args:
         folder: Of a scene.
         key: The recipe's.
-        options: What has to be there; without probabilities, the table is as without.
+        options: What has to be there.
     """
-    import pandas as pd
-
     try:
         item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
         made_with, assets = item["properties"]["geoseg:parameters"], item["assets"]
@@ -84,13 +80,7 @@ def finished_results(folder: Path, key: str, options: Options) -> Finished | Non
         enough = not options.probabilities or "probabilities" in assets
         wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in options.formats]
         same = enough and all(made_with.get(name) == value for name, value in options.parameters.items())
-        # a class may be called None or NA: only an empty number is a missing one
-        empty = {"percent": [""], "mean_conf": [""]}
-        path = folder / f"{folder.name}_areas.csv"
-        table = pd.read_csv(path, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
-        # the tables of a run have the same columns, whenever their scenes were finished
         return Finished(
-            areas=table if options.probabilities else table.drop(columns="expected_ha", errors="ignore"),
             same=same and all(p.is_file() for p in wanted),
             rasters=enough and made_with.get("min_area") is None,
         )
