@@ -1,0 +1,243 @@
+"""Where the pixels of one grid lie in another map, and which class they have there.
+
+The same grid, shifted by whole pixels or cut otherwise, is read as it is. Any other is sampled: the class at a pixel's
+centre, or, where the pixels of the second map are smaller, the most frequent class of points spread evenly over the
+pixel. Positions are exact at the nodes of a lattice fixed to the grid and linear between, so that they do not depend on
+how the map is cut into blocks.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from affine import Affine
+from numba import njit
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from geoseg.inference.lattice import Block
+
+__all__ = ["ReadMap", "Sampled", "Shifted"]
+
+ReadMap = Callable[[Block], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
+"""Class values and, where there is any, confidence of a block of a map."""
+
+_MOST_PIXELS: Final = 1 << 25  # of the second map that are read at once
+_NUDGE: Final = 1e-6  # a centre that lies on an edge belongs to the pixel behind it, whatever the last bit says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifted:
+    """The second map has the same grid, with another origin."""
+
+    row_off: int
+    """Row of the second map at the first row of the common grid."""
+    col_off: int
+    """Column likewise."""
+
+    def take(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Class values and confidence of the second map in a block of the common grid, which lies inside it."""
+        del nodata  # there is a pixel of the second map at every one of the common grid
+        return read(
+            Block(
+                row_off=block.row_off + self.row_off,
+                col_off=block.col_off + self.col_off,
+                height=block.height,
+                width=block.width,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """The second map has another grid."""
+
+    to_map: Affine
+    """From pixels of the common grid to its coordinates."""
+    crs: str | None
+    """Of these, as WKT; None where both maps have the same CRS."""
+    source_crs: str | None
+    """Of the second map."""
+    to_source: Affine
+    """From coordinates of the second map to its pixels."""
+    shape: tuple[int, int]
+    """Rows and columns of the second map."""
+    spacing: int
+    """Pixels between nodes."""
+    points: int
+    """Points along a side of a pixel; 1 takes the class at its centre."""
+
+    def at(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Row and column in the second map of positions in the common grid; infinite where there is none."""
+        x, y = _applied(self.to_map, cols, rows)
+        if self.crs is not None and self.source_crs is not None:
+            x, y = _transformer(self.crs, self.source_crs).transform(x, y)
+        col, row = _applied(self.to_source, np.asarray(x), np.asarray(y))
+        return row, col
+
+    def take(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Class values and confidence of the second map in a block of the common grid.
+
+        A pixel of which less than half is observed has no observation. Confidence is the mean of that of the points
+        with the class that was taken.
+        """
+        first = [off // self.spacing * self.spacing for off in (block.row_off, block.col_off)]
+        lines = [
+            np.arange(begin, end + self.spacing, self.spacing, dtype=np.float64)
+            for begin, end in zip(first, (block.row_end, block.col_end), strict=True)
+        ]
+        row, col = self.at(*(g.ravel() for g in np.meshgrid(*lines, indexing="ij")))
+        shape = len(lines[0]), len(lines[1])
+        row, col = row.reshape(shape), col.reshape(shape)
+        ends = [
+            [(at - begin[0]) / self.spacing, (end - begin[-2]) / self.spacing]
+            for begin, at, end in zip(
+                lines, (block.row_off, block.col_off), (block.row_end, block.col_end), strict=True
+            )
+        ]
+        window = self._window(_cut(row, ends), _cut(col, ends))
+        if window is None:
+            return np.full((block.height, block.width), nodata, np.uint8), None
+        if window.height * window.width > _MOST_PIXELS and block.height * block.width > 1:
+            return self._halves(block, read, nodata)
+        values, confidence = read(window)
+        out = np.full((block.height, block.width), nodata, dtype=np.uint8)
+        percent = np.full((block.height, block.width), 255, dtype=np.uint8)
+        none = np.zeros((0, 0), dtype=np.uint8)
+        offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
+        nodes = np.stack([row, col])
+        nodes[~np.isfinite(nodes)] = np.nan
+        known = none if confidence is None else confidence
+        _sample(values, known, nodes, offsets, self.spacing, self.points, nodata, out, percent)
+        return out, None if confidence is None else percent
+
+    def _window(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> Block | None:
+        """The part of the second map that nodes lie around; None where that is none of it."""
+        usable = np.isfinite(row) & np.isfinite(col)
+        if not usable.any():
+            return None
+        top, left = (max(0, math.floor(n[usable].min()) - 1) for n in (row, col))
+        bottom, right = (
+            min(length, math.ceil(n[usable].max()) + 1) for n, length in zip((row, col), self.shape, strict=True)
+        )
+        if top >= bottom or left >= right:
+            return None
+        return Block(row_off=top, col_off=left, height=bottom - top, width=right - left)
+
+    def _halves(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """A block of which the second map has too many pixels, in two pieces."""
+        down = block.height >= block.width
+        n = (block.height if down else block.width) // 2
+        one = Block(
+            row_off=block.row_off, col_off=block.col_off, height=n if down else block.height,
+            width=block.width if down else n,
+        )  # fmt: skip
+        two = Block(
+            row_off=block.row_off + n * down, col_off=block.col_off + n * (not down),
+            height=block.height - n * down, width=block.width - n * (not down),
+        )  # fmt: skip
+        pieces = [self.take(b, read, nodata) for b in (one, two)]
+        axis = 0 if down else 1
+        percents = [np.full(v.shape, 255, np.uint8) if p is None else p for v, p in pieces]
+        known = any(p is not None for _, p in pieces)
+        return (
+            np.concatenate([v for v, _ in pieces], axis=axis),
+            np.concatenate(percents, axis=axis) if known else None,
+        )
+
+
+def _applied(
+    affine: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def _cut(nodes: NDArray[np.float64], ends: list[list[float]]) -> NDArray[np.float64]:
+    """Nodes of which the outer ones are moved to the edges of a block: what lies between is what the block reaches."""
+    for axis, (first, last) in enumerate(ends):
+        n = np.moveaxis(nodes, axis, 0)
+        with np.errstate(invalid="ignore"):  # where there is no position, there is none between either
+            begin, end = (1 - first) * n[0] + first * n[1], (1 - last) * n[-2] + last * n[-1]
+        nodes = np.moveaxis(np.concatenate([begin[None], n[1:-1], end[None]]), 0, axis)
+    return nodes
+
+
+@lru_cache(maxsize=8)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+@njit(nogil=True, cache=True)
+def _sample(
+    values: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    nodes: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    spacing: int,
+    points: int,
+    nodata: int,
+    out: NDArray[np.uint8],
+    percent: NDArray[np.uint8],
+) -> None:
+    """Class values and confidence of a block.
+
+    Args:
+        values: A window of the second map.
+        confidence: Of the same window, or empty.
+        nodes: (2, m, n) row and column in the second map at the nodes; NaN where there is none.
+        offsets: Row and column of the block behind the first node, and of the window in the second map.
+        spacing: Pixels between nodes.
+        points: Points along a side of a pixel.
+        nodata: Of the second map.
+        out: The result, nodata so far.
+        percent: Its confidence, 255 so far.
+    """
+    # by class value: votes, sum of confidence, votes with a confidence
+    tally = np.zeros((256, 3), dtype=np.int64)
+    seen = np.empty(points * points, dtype=np.int64)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            i, j = (r + offsets[0]) // spacing, (c + offsets[1]) // spacing
+            n = 0
+            for p in range(points):
+                t = (r + offsets[0] - i * spacing + (p + 0.5) / points) / spacing
+                for q in range(points):
+                    u = (c + offsets[1] - j * spacing + (q + 0.5) / points) / spacing
+                    y = _between(nodes[0], i, j, t, u) - offsets[2]
+                    x = _between(nodes[1], i, j, t, u) - offsets[3]
+                    if 0 <= y < values.shape[0] and 0 <= x < values.shape[1] and values[y, x] != nodata:
+                        seen[n] = values[y, x]
+                        n += 1
+                        tally[values[y, x], 0] += 1
+                        if confidence.size > 0 and confidence[y, x] != 255:
+                            tally[values[y, x], 1] += confidence[y, x]
+                            tally[values[y, x], 2] += 1
+            if n > 0 and 2 * n >= points * points:
+                best = _most(seen[:n], tally)
+                out[r, c] = best
+                if tally[best, 2] > 0:
+                    percent[r, c] = (2 * tally[best, 1] + tally[best, 2]) // (2 * tally[best, 2])
+            for k in range(n):
+                tally[seen[k]] = 0
+
+
+@njit(nogil=True, cache=True)
+def _between(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> int:
+    """Pixel of the second map at a point of a cell, along one axis; -1 where the cell has a node without a position."""
+    along = (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1]) + t * (
+        (1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1]
+    )
+    return int(np.floor(along + _NUDGE)) if np.isfinite(along) else -1
+
+
+@njit(nogil=True, cache=True)
+def _most(seen: NDArray[np.int64], tally: NDArray[np.int64]) -> int:
+    """The most frequent class, the smallest value of several."""
+    best = seen[0]
+    for value in seen[1:]:
+        if tally[value, 0] > tally[best, 0] or (tally[value, 0] == tally[best, 0] and value < best):
+            best = value
+    return int(best)
