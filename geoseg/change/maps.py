@@ -1,0 +1,115 @@
+"""The two maps of a comparison as what is read block by block: files, or arrays."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from geoseg.change.sampling import ReadMap
+from geoseg.errors import InputError, SceneError, printable
+from geoseg.inference.lattice import Block
+from geoseg.legend import Legend
+from geoseg.scene.class_raster import ClassRaster
+from geoseg.scene.guard import open_raster
+
+__all__ = ["ArrayMap", "ClassSource", "FileMap", "source_of_file"]
+
+Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMap:
+    """Reads class values and confidence of a block from files; travels to workers, which open the files."""
+
+    raster: ClassRaster
+    """The class map."""
+    confidence: str | None = None
+    """Raster of percent on the same grid, 255 where there is none."""
+
+    def __call__(self, block: Block) -> Pixels:
+        """The pixels of a block of the map."""
+        classes = self.raster.read(block.row_off, block.col_off, block.height, block.width)
+        if self.confidence is None:
+            return classes, None
+        window = Window(block.col_off, block.row_off, block.width, block.height)
+        try:
+            with open_raster(self.confidence) as dataset:
+                percent: NDArray[np.uint8] = dataset.read(1, window=window)
+        except RasterioError as error:
+            raise SceneError(
+                f"{printable(self.confidence)}: cannot be read at row {block.row_off}, column {block.col_off}; the "
+                "file is damaged or truncated: make or copy it again"
+            ) from error
+        return classes, percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ArrayMap:
+    """Gives blocks of arrays in memory."""
+
+    classes: NDArray[np.uint8]
+    """(rows, cols) class values."""
+    confidence: NDArray[np.uint8] | None = None
+    """(rows, cols) percent, 255 where there is none."""
+
+    def __call__(self, block: Block) -> Pixels:
+        """The pixels of a block of the map."""
+        at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
+        return self.classes[at], None if self.confidence is None else self.confidence[at]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassSource:
+    """One of the two maps."""
+
+    name: str
+    """What it is called in messages."""
+    geobox: GeoBox
+    """Its pixel grid."""
+    legend: Legend
+    """Its classes and nodata value."""
+    named: bool
+    """Whether the classes have names of their own."""
+    read: ReadMap
+    """Gives a block of it."""
+    has_confidence: bool
+    """Whether it comes with confidence."""
+    extend: Callable[[Iterable[int]], Legend]
+    """The legend with values added that it lacks."""
+
+
+def source_of_file(raster: ClassRaster, confidence: str | os.PathLike[str] | None = None) -> ClassSource:
+    """A class map in a file as a side of a comparison.
+
+    Args:
+        raster: The class map.
+        confidence: Raster of percent on its grid.
+
+    Raises:
+        InputError: If the confidence is not one band of bytes on the grid of the map.
+    """
+    name = printable(raster.href)
+    if confidence is not None:
+        with open_raster(os.fspath(confidence)) as dataset:
+            fits = dataset.shape == tuple(raster.geobox.shape) and dataset.transform.almost_equals(
+                raster.geobox.affine, precision=1e-9
+            )
+            if dataset.count != 1 or dataset.dtypes[0] != "uint8" or not fits:
+                raise InputError(
+                    f"{printable(confidence)} is not the confidence of {name}: it has {dataset.count} bands of "
+                    f"{dataset.dtypes[0]} with {dataset.height} x {dataset.width} px; give one of bytes on its grid"
+                )
+    return ClassSource(
+        name=name,
+        geobox=raster.geobox,
+        legend=raster.legend,
+        named=raster.named,
+        read=FileMap(raster=raster, confidence=None if confidence is None else os.fspath(confidence)),
+        has_confidence=confidence is not None,
+        extend=raster.legend_of,
+    )
