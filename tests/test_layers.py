@@ -81,7 +81,15 @@ def test_every_room_is_in_the_order() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["run", "--help"], ["--version"], ["models", "--help"], ["vectorize", "--help"], ["areas", "--help"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["models", "--help"],
+        ["vectorize", "--help"],
+        ["areas", "--help"],
+        ["change", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:

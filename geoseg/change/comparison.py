@@ -106,6 +106,10 @@ class Comparison:
         """Whether codes wait for the pairs that occur."""
         return not len(self.codes) and len(self.common.legend) > 1
 
+    def places_before(self, block: Block) -> NDArray[np.uint8]:
+        """(rows, cols) places of the first date in the legend, in a block of the common grid."""
+        return _before(self, block)[0]
+
     def with_codes_for(self, counts: Transitions) -> "Comparison":
         """With codes for the pairs that occur."""
         return replace(self, codes=ChangeCodes.of(self.common.legend, counts.occurring()))

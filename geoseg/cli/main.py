@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "run": "Segment rasters: class map, confidence, polygons and areas for each.",
+    "change": "What became what between two dates: change map, polygons and transition matrix.",
     "vectorize": "Polygons of any categorical raster: a valid coverage with true areas.",
     "areas": "Areas of a class map, with their uncertainty from a reference sample; or draw that sample.",
     "info": "Show what geoseg sees in a raster, and which models fit it.",

@@ -41,7 +41,13 @@ _PROFILES: Final[dict[Kind, dict[str, Any]]] = {
 
 
 def write_class_cog(
-    path: Path, parts: Sequence[Part], *, geobox: GeoBox, legend: Legend, metadata: Mapping[str, str]
+    path: Path,
+    parts: Sequence[Part],
+    *,
+    geobox: GeoBox,
+    legend: Legend,
+    metadata: Mapping[str, str],
+    description: str = "land cover",
 ) -> Published:
     """Class map as a COG with palette, class names (``.aux.xml``) and a QGIS style (``.qml``) beside it.
 
@@ -51,6 +57,7 @@ def write_class_cog(
         geobox: The scene's pixel grid; CRS and transform are kept exactly, rotated and south-up ones too.
         legend: Classes, colours and nodata.
         metadata: Tags, such as model, parameters and versions.
+        description: Of the band.
 
     Returns:
         The published file; every tile was compared with the parts' checksums, every overview with the level below.
@@ -62,7 +69,7 @@ def write_class_cog(
     expected = Expected(
         geobox=geobox,
         nodata=legend.nodata,
-        descriptions=("land cover",),
+        descriptions=(description,),
         tags=_tags(metadata),
         colormap={c.value: (*c.rgb, 255) for c in legend} | {legend.nodata: (0, 0, 0, 0)},
     )

@@ -28,6 +28,7 @@ _MEDIA_TYPES: Final = {
     ".parquet": "application/vnd.apache.parquet",
     ".shp": "application/vnd.shp",
     ".csv": "text/csv",
+    ".png": "image/png",
 }
 _TITLES: Final = {
     "classes": "Land-cover classes",
@@ -36,6 +37,17 @@ _TITLES: Final = {
     "areas": "Area of each class",
     "zones": "Area of each class in each zone",
     "probabilities": "Probability of each class",
+    "change": "Land-cover change",
+    "matrix": "Transition matrix",
+    "pairs": "Area of each transition",
+    "components": "Gain, loss, net change and swap of each class",
+    "summary": "Change of the map",
+    "intensity": "Intensity analysis",
+    "picture": "Before, after, change and flows",
+}
+_ROLES: Final = {
+    **dict.fromkeys(("areas", "zones", "matrix", "pairs", "components", "summary", "intensity"), "metadata"),
+    "picture": "overview",
 }
 _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -63,6 +75,8 @@ class ItemInfo:
     """When the run ended, with a time zone."""
     acquired: datetime | None = None
     """When the scene was taken; without a time zone it is taken as UTC."""
+    period: tuple[datetime, datetime] | None = None
+    """Instead, where the result is of two dates, the earlier and the later."""
     model: str = ""
     """Name of the model and its version."""
     software: Mapping[str, str] = field(default_factory=dict)
@@ -82,8 +96,9 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
     Args:
         path: Final name, ``<scene>.json``.
         assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
-            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones`` or ``probabilities``;
-            what follows an underscore tells several of a kind apart (``polygons_shp``).
+            together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones``, ``probabilities``,
+            or, of two dates, ``change``, ``matrix``, ``pairs``, ``components``, ``summary``, ``intensity`` or
+            ``picture``; what follows an underscore tells several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:
@@ -105,13 +120,14 @@ def _item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> dict[s
     where = footprint(info.geobox)
     processed = _utc(info.processed)
     acquired = None if info.acquired is None else _utc(info.acquired)
+    start, end = (min(_EARLIEST, processed), processed) if info.period is None else map(_utc, info.period)
     item = pystac.Item(
         id=info.id,
         geometry=where.geometry if where else None,
         bbox=list(where.bbox) if where else None,
         datetime=acquired,
-        start_datetime=None if acquired else min(_EARLIEST, processed),
-        end_datetime=None if acquired else processed,
+        start_datetime=None if acquired else start,
+        end_datetime=None if acquired else end,
         properties=_properties(info, processed),
         stac_extensions=[*_EXTENSIONS, *([_RASTER] if "probabilities" in assets else [])],
     )
@@ -161,14 +177,14 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
     if kind not in _TITLES:
         raise ParameterError(f"there is no asset of kind {kind!r}: use {', '.join(_TITLES)}")
     extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
-    if kind in {"classes", "confidence"}:
-        nodata = legend.nodata if kind == "classes" else NODATA
+    if kind in {"classes", "confidence", "change"}:
+        nodata = NODATA if kind == "confidence" else legend.nodata
         extra["bands"] = [{"name": kind, "data_type": "uint8", "nodata": nodata}]
     if kind == "probabilities":
         # all bands alike: what they have in common is said once, as STAC 1.1 has it
         extra |= {"data_type": "uint8", "nodata": NODATA, "raster:scale": 1 / PROBABILITY_STEPS, "raster:offset": 0}
         extra["bands"] = [{"name": c.name} for c in legend]
-    if kind in {"classes", "polygons"}:
+    if kind in {"classes", "polygons", "change"}:
         extra["classification:classes"] = [
             {
                 "value": c.value,
@@ -183,7 +199,7 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
         href=f"./{file.path.name}",
         title=_TITLES[kind],
         media_type=_MEDIA_TYPES.get(file.path.suffix),
-        roles=["metadata"] if kind in {"areas", "zones"} else ["data"],
+        roles=[_ROLES.get(kind, "data")],
         extra_fields=extra,
     )
 

@@ -41,6 +41,7 @@ def write_polygons(
     legend: Legend,
     layer: str = "landcover",
     metadata: Mapping[str, str] | None = None,
+    column: str = "class_id",
 ) -> Published:
     """Polygons in a file that QGIS opens styled by class.
 
@@ -52,10 +53,11 @@ def write_polygons(
             ``class_id``, ``class_name``, ``area_m2``: names of ten characters at most where a shapefile is written.
         path: Final name, with the suffix of the format.
         format: A name in :data:`FORMATS`: ``gpkg``, ``shp``, ``fgb``, ``parquet`` or ``geojson``.
-        legend: Classes and colours; ``class_id`` chooses the symbol.
+        legend: Classes and colours.
         layer: Layer name, for GeoPackage, FlatGeobuf and GeoJSON.
         metadata: Provenance; GeoPackage keeps it as layer metadata, GeoParquet as attributes of the frame,
             FlatGeobuf and GeoJSON as their description, Shapefile has no place for it.
+        column: Holds the class value that chooses the symbol.
 
     Returns:
         The published file. It was read back: same features, vertices and attributes, to the last bit of what the format
@@ -72,7 +74,7 @@ def write_polygons(
         raise ParameterError(
             f"{printable(path.name)} does not end with {kind.suffix}: name it so for format {format!r}"
         )
-    context = Context(layer=layer, legend=legend, metadata=dict(metadata or {}))
+    context = Context(layer=layer, legend=legend, metadata=dict(metadata or {}), column=column)
     given = features if isinstance(features, Features) else Features.of(features)
     meant = kind.prepare(replace(given, batches=lambda: regrouped(given.batches())))
     tally = Tally(meant.schema)

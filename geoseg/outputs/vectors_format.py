@@ -22,6 +22,8 @@ class Context:
     """Classes with their colours, for the style."""
     metadata: Mapping[str, str]
     """Provenance, kept where the format has a place for it."""
+    column: str = "class_id"
+    """Column with the value in the legend, which chooses the symbol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -93,7 +93,7 @@ def provenance(context: Context) -> dict[str, str]:
 
 def write_style(path: Path, context: Context) -> None:
     """QGIS's style beside a file that cannot carry one."""
-    path.with_suffix(".qml").write_text(vector_qml(context.legend), "utf-8")
+    path.with_suffix(".qml").write_text(vector_qml(context.legend, column=context.column), "utf-8")
 
 
 def write_fgb(features: Features, path: Path, context: Context) -> None:
@@ -129,7 +129,12 @@ def _embed_style(path: Path, context: Context) -> None:
         db.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
             " styleQML, styleSLD, useAsDefault, description, owner) VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '')",
-            (context.layer, context.layer[:30], vector_qml(context.legend), "classes of the legend"),
+            (
+                context.layer,
+                context.layer[:30],
+                vector_qml(context.legend, column=context.column),
+                "classes of the legend",
+            ),
         )
         db.execute(
             "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)"

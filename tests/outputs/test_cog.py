@@ -169,7 +169,11 @@ def test_the_grid_is_kept_exactly(tmp_path: Path, name: str, legend: Legend, wri
     geobox = GeoBox((40, 600), transform, CRS(crs))
     pixels = np.full(geobox.shape, 2, np.uint8)
     parts = write_parts(tmp_path, (pixels, pixels), [whole((pixels,))])
-    for write, more in ((write_class_cog, {"legend": legend}), (write_confidence_cog, {})):
+    writers: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (write_class_cog, {"legend": legend}),
+        (write_confidence_cog, {}),
+    )
+    for write, more in writers:
         published = write(tmp_path / "s.tif", parts, geobox=geobox, metadata={}, **more)
         with rasterio.open(published.path) as dataset:
             assert dataset.transform.almost_equals(transform, precision=1e-12)

@@ -1,0 +1,142 @@
+"""`geoseg change`: what became what between two dates."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli.options import legend_option, outline_options, outlines_of, talk_options, zone_options, zones_of
+
+if TYPE_CHECKING:
+    from geoseg.jobs.outcome import Summary
+
+__all__ = ["change"]
+
+_FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
+_SHOWN = 20
+
+
+@click.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the results; made if missing.",
+)
+@click.option(
+    "--tolerance",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    metavar="PX",
+    help="Misregistration that is no change: a pixel stays changed only if the class it had is absent after, or the "
+    "class it has was absent before, within so many pixels.",
+)
+@click.option(
+    "--crosswalk",
+    metavar="TABLE.csv",
+    help="Classes that count as others: columns from (name or value), to (name) and map (before, after or both).",
+)
+@click.option(
+    "--plausible",
+    metavar="TABLE.csv",
+    help="Transitions that can be or not: columns from, to (* for any class) and plausible (yes or no). What cannot "
+    "be is no change.",
+)
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(_FORMATS),
+    default=("gpkg",),
+    show_default=True,
+    help="Of the polygons; may be given several times.",
+)
+@click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@outline_options
+@zone_options
+@legend_option
+@click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes on this machine; 0 computes in this one and opens no port.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786.")
+@click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False), help="Its connection file instead.")
+@click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options.")
+@talk_options
+def change(before: str, after: str, output: Path, **asked: Any) -> int:
+    """What became what from BEFORE to AFTER: change map, polygons, transition matrix and more.
+
+    Each is a class map, the folder of a finished scene, or the output folder of geoseg run, whose scenes are paired by
+    place. A second map on another grid is brought onto that of the first; classes are matched by name.
+
+    Exit codes: 0 all done, 1 some pairs failed, 2 wrong usage or nothing could start, 130 interrupted.
+    """
+    from geoseg.cli.talk import Talk, set_up_logging
+
+    verbosity = -1 if asked["quiet"] else asked["verbose"]
+    set_up_logging(verbosity, asked["log_format"])
+
+    from geoseg.change.comparison import Rules
+    from geoseg.change.legends import read_crosswalk
+    from geoseg.change.plausible import read_plausible
+    from geoseg.jobs.change_options import ChangeOptions
+    from geoseg.jobs.change_run import change_maps
+    from geoseg.jobs.cluster import connect
+
+    outlines, min_area = outlines_of(asked)
+    options = ChangeOptions(
+        rules=Rules(
+            crosswalk=() if asked["crosswalk"] is None else read_crosswalk(asked["crosswalk"]),
+            tolerance=asked["tolerance"],
+            plausible=() if asked["plausible"] is None else read_plausible(asked["plausible"]),
+        ),
+        min_area=min_area,
+        formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
+        outlines=outlines,
+        zones=zones_of(asked),
+        legend=asked["legend"],
+        overwrite=asked["overwrite"],
+    )
+    with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        for note in () if options.zones is None else options.zones.notes:
+            talk.say(note)
+        if options.rules.tolerance == 0:
+            talk.say("every difference counts, those of misregistration too; --tolerance 1 leaves their slivers out")
+        elsewhere = {name: asked[name] for name in ("workers", "scheduler", "scheduler_file") if asked[name]}
+        if elsewhere:
+            with connect(**elsewhere) as pool:
+                summary = change_maps(before, after, output, options, pool=pool, listen=talk)
+        else:
+            summary = change_maps(before, after, output, options, listen=talk)
+        done = len(summary.outcomes) - summary.n_failed
+        talk.say(f"{done} of {len(summary.outcomes)} pairs done in {summary.seconds:.1f} s; results in {output}")
+    if not asked["quiet"]:
+        _show(summary)
+    sys.stdout.flush()
+    return 1 if summary.n_failed else 0
+
+
+def _show(summary: "Summary") -> None:
+    """Hectares of each transition, per pair; the largest of them on a terminal, all in a pipe."""
+    from geoseg.cli.show import show_table
+
+    rows: list[tuple[object, ...]] = []
+    for outcome in summary.outcomes:
+        if outcome.areas is None:
+            continue
+        changed = outcome.areas[(outcome.areas.change_id > 0) & (outcome.areas.pixels > 0)]
+        for row in changed.head(_SHOWN if sys.stdout.isatty() else len(changed)).itertuples():
+            conf = "" if row.mean_conf != row.mean_conf else f"{row.mean_conf:.0f}"
+            rows.append((outcome.id, row.from_name, row.to_name, f"{row.area_ha:.2f}", f"{row.percent:.3f}", conf))
+    if rows:
+        show_table(("pair", "before", "after", "hectares", "percent", "mean_conf"), rows)

@@ -1,0 +1,104 @@
+"""What is asked of a comparison, and what becomes of it: plain values."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from geoseg.area.zones import Zones
+from geoseg.change.comparison import Rules
+from geoseg.errors import ParameterError
+from geoseg.outputs.vectors import FORMATS
+from geoseg.vector.min_area import MinArea
+from geoseg.vector.vectorizer import Outlines
+
+__all__ = ["ChangeOptions", "ChangeResult", "MapInput"]
+
+_FORMAT = 1
+"""Of the outputs: another one makes finished results others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapInput:
+    """One class map, as it is found."""
+
+    classes: str
+    """What GDAL opens."""
+    confidence: str | None = None
+    """Raster of percent on the same grid."""
+    acquired: datetime | None = None
+    """When the scene was taken, in UTC; None where nothing says."""
+    name: str = ""
+    """What outputs are named after."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions:
+    """What the user may choose of a comparison."""
+
+    rules: Rules = field(default_factory=Rules)
+    """Crosswalk, tolerance and plausible transitions."""
+    min_area: MinArea | None = None
+    """Smaller patches, of change and of no change, are merged into their neighbours."""
+    formats: tuple[str, ...] = ("gpkg",)
+    """Of the polygons; none for no polygons."""
+    outlines: Outlines = field(default_factory=Outlines)
+    """How polygons are drawn."""
+    zones: Zones | None = None
+    """Where change is wanted for, too."""
+    legend: str | None = None
+    """A well-known legend to take class names from, for both maps."""
+    overwrite: bool = False
+    """Replace finished outputs."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown:
+            raise ParameterError(f"there is no polygon format {unknown[0]!r}: choose one of {', '.join(FORMATS)}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What shapes the outputs, as plain values for the record."""
+        return {
+            "tolerance": self.rules.tolerance,
+            "crosswalk": [asdict(row) for row in self.rules.crosswalk],
+            "plausible": [asdict(row) for row in self.rules.plausible],
+            "min_area": None if self.min_area is None else asdict(self.min_area),
+            "formats": list(self.formats),
+            "connectivity": self.outlines.connectivity,
+            "smooth": self.outlines.smooth,
+            "simplify": None if self.outlines.simplify is None else asdict(self.outlines.simplify),
+            "legend": self.legend,
+            "zones": None if self.zones is None else self.zones.digest,
+        }
+
+    def key(self, fingerprints: tuple[str, ...]) -> str:
+        """Hash of all that shapes the outputs; the same key, the same outputs.
+
+        Args:
+            fingerprints: What identifies the contents of the inputs.
+        """
+        content = {"format": _FORMAT, "inputs": fingerprints, "parameters": self.parameters}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChangeResult:
+    """What became of one comparison."""
+
+    folder: Path
+    """Where its outputs are."""
+    pairs: Any
+    """Table of the pairs of classes that occur, a DataFrame: see `geoseg.change.tables.pair_table`."""
+    summary: Any
+    """Change of the map, a DataFrame; None where the results were there already."""
+    n_polygons: int | None
+    """None where polygons were not made."""
+    pixels: int
+    """Of the common grid."""
+    notes: tuple[str, ...] = ()
+    """What was decided and found out."""
+    unchanged: bool = False
+    """Whether the same comparison was finished before."""
