@@ -1,5 +1,6 @@
 """Two maps compared block by block: plan, the work on a block, and what comes of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -16,6 +17,7 @@ from geoseg.change.index import NONE, places
 from geoseg.change.legends import CommonLegend, CrosswalkRow, common_legend
 from geoseg.change.maps import ClassSource
 from geoseg.change.plausible import PlausibleRow, implausible_pairs
+from geoseg.change.registration import Shift, border_shift, moved, window_offsets
 from geoseg.change.sampling import ReadMap
 from geoseg.change.tolerance import check_tolerance, without_pairs, without_slivers
 from geoseg.change.transitions import Transitions, count_transitions
@@ -34,6 +36,8 @@ class Rules:
     """Pixels of misregistration that are no change."""
     plausible: tuple[PlausibleRow, ...] = ()
     """Which transitions can be; what cannot is no change."""
+    align: bool = False
+    """Whether the second map is moved by the shift that its class borders show."""
 
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
@@ -64,6 +68,8 @@ class Comparison:
     """Pixels of misregistration that are no change."""
     implausible: NDArray[np.bool_] | None
     """(256, 256) pairs of places that are no change."""
+    shift: Shift | None = None
+    """How far the second map lies from the first, as it is compared; None where that cannot be told."""
     notes: tuple[str, ...] = field(default=())
     """What was decided."""
 
@@ -84,7 +90,7 @@ class Comparison:
         n = len(common.legend)
         # what cannot be named in bytes gets codes when it is known which pairs occur
         every: list[tuple[int, int]] | None = None if n * (n - 1) < NONE else []
-        return cls(
+        made = cls(
             before=before.read,
             after=after.read,
             after_nodata=after.legend.nodata,
@@ -93,8 +99,31 @@ class Comparison:
             codes=ChangeCodes.of(common.legend, every),
             tolerance=rules.tolerance,
             implausible=implausible,
-            notes=(*alignment.notes, *common.notes),
         )
+        shift, said = made.measured_shift(), ""
+        if rules.align and shift is not None:
+            grid = moved(after.geobox, shift, made.geobox)
+            made = replace(made, alignment=align(before.geobox, grid, names=names))
+            rest = made.measured_shift()
+            said = f"{after.name} is moved back by {shift}" + ("" if rest is None else f"; what is left is {rest}")
+            shift = rest
+        elif shift is None:
+            said = "how well the maps lie on each other cannot be told from their class borders"
+        else:
+            said = f"by its class borders, {after.name} lies {shift} of {before.name}"
+        return replace(made, shift=shift, notes=(*made.alignment.notes, *common.notes, said))
+
+    def measured_shift(self) -> Shift | None:
+        """How far the second map lies from the first, by the class borders in windows of both."""
+
+        def windows() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+            shape = int(self.geobox.shape[0]), int(self.geobox.shape[1])
+            for row, col, height, width in window_offsets(shape):
+                block = Block(row_off=row, col_off=col, height=height, width=width)
+                values, _ = self.alignment.after.take(block, self.after, self.after_nodata)
+                yield self.places_before(block), places(values, self.common.after)[0]
+
+        return border_shift(windows())
 
     @property
     def geobox(self) -> GeoBox:

@@ -12,6 +12,7 @@ from geoseg.change.codes import ChangeCodes
 from geoseg.change.comparison import Comparison, Rules, block_change, map_areas, recounted
 from geoseg.change.features import change_table
 from geoseg.change.maps import ArrayMap, ClassSource
+from geoseg.change.registration import Shift
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.transitions import Transitions
 from geoseg.errors import ParameterError
@@ -50,6 +51,8 @@ class Change:
     """Of the two maps as they are: without tolerance, implausible pairs and smallest area."""
     years: float | None
     """Between the dates."""
+    shift: Shift | None
+    """How far the second map lies from the first, by class borders; None where that cannot be told."""
     notes: tuple[str, ...]
     """How grids and legends were matched."""
 
@@ -196,6 +199,7 @@ def detect_change(
         counts=counts,
         plain=plain,
         years=years,
+        shift=comparison.shift,
         notes=comparison.notes,
     )
 

@@ -36,6 +36,7 @@ _SHOWN = 20
     help="Misregistration that is no change: a pixel stays changed only if the class it had is absent after, or the "
     "class it has was absent before, within so many pixels.",
 )
+@click.option("--align", is_flag=True, help="Move AFTER by the shift that its class borders show.")
 @click.option(
     "--crosswalk",
     metavar="TABLE.csv",
@@ -98,6 +99,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         rules=Rules(
             crosswalk=() if asked["crosswalk"] is None else read_crosswalk(asked["crosswalk"]),
             tolerance=asked["tolerance"],
+            align=asked["align"],
             plausible=() if asked["plausible"] is None else read_plausible(asked["plausible"]),
         ),
         min_area=min_area,

@@ -63,6 +63,7 @@ class ChangeOptions:
         """What shapes the outputs, as plain values for the record."""
         return {
             "tolerance": self.rules.tolerance,
+            "align": self.rules.align,
             "crosswalk": [asdict(row) for row in self.rules.crosswalk],
             "plausible": [asdict(row) for row in self.rules.plausible],
             "min_area": None if self.min_area is None else asdict(self.min_area),

@@ -80,7 +80,7 @@ class Publisher:
     def publish(self, stage: Path, final: Path, *, with_confidence: bool) -> ChangeResult:
         """All outputs into the staging folder."""
         compared, geobox, name = self.compared, self.compared.comparison.geobox, final.name
-        legend = self._occurring()
+        legend, shift = self._occurring(), compared.comparison.shift
         metadata = {
             "GEOSEG_VERSION": __version__,
             "GEOSEG_BEFORE": Path(self.maps[0].classes).name,
@@ -115,6 +115,7 @@ class Publisher:
                 period=(dates[0], dates[1]) if len(dates) == 2 else None,
                 software={"geoseg": __version__, "gdal": rasterio.__gdal_version__},
                 parameters=self.options.parameters
+                | {"shift_px": None if shift is None else [shift.rows, shift.cols]}
                 | {"key": self.key, "before": metadata["GEOSEG_BEFORE"], "after": metadata["GEOSEG_AFTER"]},
             ),
         )

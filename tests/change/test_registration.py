@@ -1,0 +1,96 @@
+"""The shift between two maps, found from their class borders."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from scipy.ndimage import gaussian_filter
+from scipy.ndimage import shift as shifted
+
+import geoseg
+from geoseg.change.comparison import Rules
+from geoseg.change.index import NONE
+from geoseg.change.registration import Shift, border_shift, moved, window_offsets
+from tests.change.test_detect import LEGEND, UTM, array
+
+
+def fields(shape: tuple[int, int] = (300, 320), *, seed: int = 0) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    return np.stack([gaussian_filter(rng.standard_normal(shape), 5.0) for _ in range(4)])
+
+
+def classed(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.asarray(np.argmax(values, axis=0), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(0, 0), (0.35, -0.45), (-0.5, 0.5), (3, -7), (1.25, 0.1)])
+def test_a_shift_is_found_to_a_twentieth_of_a_pixel(rows: float, cols: float) -> None:
+    land = fields()
+    after = classed(np.stack([shifted(f, (rows, cols), order=3, mode="nearest") for f in land]))
+    found = border_shift([(classed(land), after)])
+    assert found is not None
+    assert [found.rows, found.cols] == pytest.approx([rows, cols], abs=0.05)
+
+
+def test_real_change_and_missing_pixels_do_not_hide_it() -> None:
+    land, other = fields(), fields(seed=9)
+    before = classed(land)
+    after = classed(np.stack([shifted(f, (0.4, -0.3), order=3, mode="nearest") for f in land]))
+    places = gaussian_filter(np.random.default_rng(3).standard_normal(before.shape), 12) > 0.01
+    after[places] = classed(other)[places]
+    before[:60, :80] = NONE
+    found = border_shift([(before, after)])
+    assert found is not None
+    assert [found.rows, found.cols] == pytest.approx([0.4, -0.3], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (classed(fields()), classed(fields(seed=5))),
+        (np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)),
+        (np.full((100, 100), NONE, np.uint8), classed(fields((100, 100)))),
+        (classed(fields((20, 400))), classed(fields((20, 400)))),
+    ],
+    ids=["unrelated", "no borders", "nothing observed", "too narrow"],
+)
+def test_where_it_cannot_be_told_nothing_is_said(pair: Any) -> None:
+    assert border_shift([pair]) is None
+
+
+def test_windows_lie_evenly_and_inside() -> None:
+    found = window_offsets((5000, 2100))
+    assert len(found) == 6
+    assert found[0] == (0, 0, 1024, 1024)
+    assert found[-1] == (5000 - 1024, 2100 - 1024, 1024, 1024)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
+def test_a_grid_is_moved_back_by_the_shift(crs: str) -> None:
+    before = GeoBox((100, 120), UTM, "EPSG:32633")
+    after = before if crs == "EPSG:32633" else GeoBox((100, 120), Affine(1e-4, 0, 15, 0, -1e-4, 45.15), crs)
+    found = moved(after, Shift(rows=2.0, cols=-1.5, peak=1.0), before)
+    if crs == "EPSG:32633":
+        assert found.affine == Affine(10, 0, 500_015, 0, -10, 5_000_020)
+    else:
+        assert found.affine.f - after.affine.f == pytest.approx(20 / 111_130, rel=0.01)
+        assert found.affine.c - after.affine.c == pytest.approx(15 / 78_700, rel=0.01)
+
+
+def test_maps_are_told_apart_and_aligned_when_asked() -> None:
+    land = fields()
+    before = classed(land) + np.uint8(1)
+    after = np.roll(before, (2, -3), axis=(0, 1))
+    plain = geoseg.detect_change(array(before), array(after), legend=LEGEND)
+    assert plain.shift is not None
+    assert (plain.shift.rows, plain.shift.cols) == (2, -3)
+    assert "the map after lies 2.00 px down and 3.00 px left of the map before" in plain.notes[-1]
+    aligned = geoseg.detect_change(array(before), array(after), legend=LEGEND, rules=Rules(align=True))
+    assert aligned.shift is not None
+    assert aligned.shift.pixels < 0.05
+    assert aligned.counts.n_changed == 0 < plain.counts.n_changed
+    assert aligned.codes.shape == (298, 317)
+    assert "moved back by 2.00 px down and 3.00 px left" in aligned.notes[-1]
