@@ -42,9 +42,10 @@ data: install  ## remake the sample data
 model: install  ## train the shipped U-Net again
 	$(BIN)/python -m sample_data.train_unet
 
-score: install  ## score the shipped U-Net on the sample scenes
+score: install  ## score the shipped U-Net, and change between its maps, on the sample scenes
 	$(BIN)/geoseg run sample_data/scenes -o out/unet -m landcover-unet --no-polygons -q
 	$(BIN)/python -m sample_data.score out/unet
+	$(BIN)/python -m sample_data.score_change out/unet
 
 bench: install  ## measure inference against the alternatives
 	$(BIN)/python -m benchmarks.inference
