@@ -120,8 +120,7 @@ class Comparison:
             shape = int(self.geobox.shape[0]), int(self.geobox.shape[1])
             for row, col, height, width in window_offsets(shape):
                 block = Block(row_off=row, col_off=col, height=height, width=width)
-                values, _ = self.alignment.after.take(block, self.after, self.after_nodata)
-                yield self.places_before(block), places(values, self.common.after)[0]
+                yield self.places_before(block), self.places_after(block)
 
         return border_shift(windows())
 
@@ -138,6 +137,11 @@ class Comparison:
     def places_before(self, block: Block) -> NDArray[np.uint8]:
         """(rows, cols) places of the first date in the legend, in a block of the common grid."""
         return _before(self, block)[0]
+
+    def places_after(self, block: Block) -> NDArray[np.uint8]:
+        """(rows, cols) places of the second date, likewise."""
+        values, _ = self.alignment.after.take(block, self.after, self.after_nodata)
+        return places(values, self.common.after)[0]
 
     def with_codes_for(self, counts: Transitions) -> "Comparison":
         """With codes for the pairs that occur."""
@@ -203,8 +207,7 @@ def recounted(
     areas, at = map_areas(comparison.geobox), {"row_off": block.row_off, "col_off": block.col_off}
     # nodata stays as it was counted: which date lacks the observation is not in the codes
     seen = codes != comparison.codes.nodata
-    now_values, _ = comparison.alignment.after.take(block, comparison.after, comparison.after_nodata)
-    now, _ = places(now_values, comparison.common.after)
+    now = comparison.places_after(block)
     before, after = np.where(seen, before, was), np.where(seen, after, now)
     return count_transitions(before, after, areas, comparison.codes, confidence=confidence, **at)[1]
 

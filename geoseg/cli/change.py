@@ -59,6 +59,7 @@ _SHOWN = 20
     help="Of the polygons; may be given several times.",
 )
 @click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@click.option("--picture", is_flag=True, help="Also draw before, after, change and flows as a PNG; needs matplotlib.")
 @outline_options
 @zone_options
 @legend_option
@@ -107,6 +108,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         outlines=outlines,
         zones=zones_of(asked),
         legend=asked["legend"],
+        picture=asked["picture"],
         overwrite=asked["overwrite"],
     )
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:

@@ -10,6 +10,7 @@ from typing import Any
 from geoseg.area.zones import Zones
 from geoseg.change.comparison import Rules
 from geoseg.errors import ParameterError
+from geoseg.outputs.change_picture import require_matplotlib
 from geoseg.outputs.vectors import FORMATS
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
@@ -50,11 +51,15 @@ class ChangeOptions:
     """Where change is wanted for, too."""
     legend: str | None = None
     """A well-known legend to take class names from, for both maps."""
+    picture: bool = False
+    """Whether to draw before, after, change and flows."""
     overwrite: bool = False
     """Replace finished outputs."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
+        if self.picture:
+            require_matplotlib()
         if unknown:
             raise ParameterError(f"there is no polygon format {unknown[0]!r}: choose one of {', '.join(FORMATS)}")
 
@@ -72,6 +77,7 @@ class ChangeOptions:
             "smooth": self.outlines.smooth,
             "simplify": None if self.outlines.simplify is None else asdict(self.outlines.simplify),
             "legend": self.legend,
+            "picture": self.picture,
             "zones": None if self.zones is None else self.zones.digest,
         }
 

@@ -14,6 +14,7 @@ from geoseg import __version__
 from geoseg.change.codes import ChangeCodes
 from geoseg.change.comparison import map_areas
 from geoseg.change.features import change_features
+from geoseg.change.index import NONE
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.zone_table import zone_change_table
 from geoseg.inference.lattice import Block
@@ -22,7 +23,9 @@ from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.polygons import scene_vectorizer
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
+from geoseg.outputs.change_picture import ChangeView, write_change_picture
 from geoseg.outputs.cog import write_class_cog, write_confidence_cog
+from geoseg.outputs.parts import iter_strips
 from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.tables import write_areas
 from geoseg.outputs.vectors import FORMATS, write_polygons
@@ -33,6 +36,7 @@ from geoseg.vector.vectorizer import Drawn
 __all__ = ["Publisher"]
 
 _YEAR_S = 365.25 * 86_400
+_PICTURE_PX = 800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,8 @@ class Publisher:
         drawn = self._polygons(stage, name, change, confidence, legend, metadata, assets)
         summary, pairs = self._tables(stage, name, assets)
         notes = self._zones(stage, name, change, assets)
+        if self.options.picture:
+            assets["picture"] = write_change_picture(self._view(legend), stage / f"{name}_picture.png")
         if drawn is not None and drawn.area_change is not None:
             outlines = self.options.outlines
             if outlines.smooth or outlines.simplify is not None:
@@ -182,6 +188,34 @@ class Publisher:
         for kind, table in tables.items():
             assets[kind] = write_areas(table, stage / f"{name}_{kind}.csv")
         return tables["summary"], tables["pairs"]
+
+    def _view(self, legend: Legend) -> ChangeView:
+        """Every n-th pixel of the maps, few enough for a picture."""
+        comparison, counts = self.compared.comparison, self.compared.counts
+        step = max(1, -(-max(int(n) for n in comparison.geobox.shape) // _PICTURE_PX))
+        shape = tuple(-(-int(n) // step) for n in comparison.geobox.shape)
+        layers = np.full((3, *shape), NONE, dtype=np.uint8)
+        for part in self.compared.parts:
+            b = part.block
+            for row, codes in iter_strips(part, "classes"):
+                strip = replace(b, row_off=b.row_off + row, height=len(codes))
+                down, across = -strip.row_off % step, -b.col_off % step
+                if down >= strip.height or across >= b.width:
+                    continue
+                pixels = (comparison.places_before(strip), comparison.places_after(strip), codes)
+                thin = [p[down::step, across::step] for p in pixels]
+                top, left = (strip.row_off + down) // step, (b.col_off + across) // step
+                height, width = thin[0].shape
+                layers[:, top : top + height, left : left + width] = thin
+        return ChangeView(
+            before=layers[0],
+            after=layers[1],
+            codes=layers[2],
+            legend=self.codes.legend,
+            change_legend=legend,
+            flows_ha=counts.units[:-1, :-1] * map_areas(comparison.geobox).unit_m2 / 10_000,
+            titles=(f"Before: {self.maps[0].name}", f"After: {self.maps[1].name}"),
+        )
 
     def _zones(self, stage: Path, name: str, change: Path, assets: dict[str, Published]) -> tuple[str, ...]:
         zones = self.options.zones

@@ -425,3 +425,20 @@ def test_real_class_maps_of_one_place_are_compared(tmp_path: Path, geoseg_comman
     assert 0 < observed <= (pixels != changed).sum()
     with rasterio.open(next((tmp_path / "out").glob("*/*_change.tif"))) as dataset:
         assert dataset.dtypes == ("uint8",)  # of the many kinds that could be, few are
+
+
+def test_a_picture_shows_maps_change_and_flows(two: Any, tmp_path: Path, geoseg_command: Command) -> None:
+    from matplotlib.image import imread
+
+    a = write_map(tmp_path / "a.tif", read(two[0]), names={1: "$x_1$", 2: "f" * 60, 3: "湖", 4: "crop"})
+    b = write_map(tmp_path / "b.tif", read(two[1]), names={1: "$x_1$", 2: "f" * 60, 3: "湖", 4: "crop"})
+    for one, other, name in ((a, b, "a_b"), (a, a, "a_a")):
+        ended = geoseg_command("change", one, other, "-o", tmp_path / "out", "--picture", "--no-polygons")
+        assert ended.code == 0, ended.err
+        path = tmp_path / "out" / name / f"{name}_picture.png"
+        pixels = imread(path)
+        assert pixels.shape[:2] == (620, 2000)
+        colors = len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0))
+        assert colors > 50
+        item = json.loads(path.with_name(f"{name}.json").read_text())
+        assert item["assets"]["picture"]["type"] == "image/png"
