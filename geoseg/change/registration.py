@@ -21,7 +21,7 @@ from geoseg.change.index import NONE
 
 __all__ = ["Shift", "border_shift", "moved", "window_offsets"]
 
-_WINDOW: Final = 1024  # pixels along a side: its transform takes 16 MB
+_WINDOW: Final = 512  # pixels along a side: its transform takes 4 MB
 _ALONG: Final = 3  # windows along each axis
 _SMALLEST: Final = 32
 _LOW_PASS: Final = 0.15  # standard deviation of the weights, in cycles per pixel
@@ -62,7 +62,7 @@ def window_offsets(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     axes = []
     for length in shape:
         side = min(length, _WINDOW)
-        n = min(_ALONG, max(1, length // _WINDOW))
+        n = min(_ALONG, -(-length // _WINDOW))
         axes.append([(round(i * (length - side) / max(n - 1, 1)), side) for i in range(n)])
     return [(row, col, height, width) for row, height in axes[0] for col, width in axes[1]]
 

@@ -62,10 +62,11 @@ def test_where_it_cannot_be_told_nothing_is_said(pair: Any) -> None:
 
 
 def test_windows_lie_evenly_and_inside() -> None:
-    found = window_offsets((5000, 2100))
+    found = window_offsets((5000, 1000))
     assert len(found) == 6
-    assert found[0] == (0, 0, 1024, 1024)
-    assert found[-1] == (5000 - 1024, 2100 - 1024, 1024, 1024)
+    assert found[0] == (0, 0, 512, 512)
+    assert found[3] == (2244, 488, 512, 512)
+    assert found[-1] == (5000 - 512, 1000 - 512, 512, 512)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
