@@ -168,26 +168,40 @@ def _count(
     conf_sum: NDArray[np.int64],
     conf_pixels: NDArray[np.int64],
 ) -> None:
-    """Row by row, and in a row run by run: maps are long runs of one pair, which is looked up once."""
+    """Row by row. Sums are kept by pair of bytes, so that a pixel takes neither a branch nor a product."""
     height, width = before.shape
     line = np.empty(nodes.shape[1])
     area = np.empty(width, dtype=np.int64)
+    codes = table.ravel()
+    sums = np.zeros((1 << 16, 2), dtype=np.int64)
     for r in range(height):
         row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
-        c = 0
-        while c < width:
-            b, a = before[r, c], after[r, c]
-            code = table[b, a]
-            begin, total = c, np.int64(0)
-            while c < width and before[r, c] == b and after[r, c] == a:
-                total += area[c]
-                out[r, c] = code
-                c += 1
-            pair = (min(k, b)) * (k + 1) + (min(k, a))
-            pixels[pair] += c - begin
-            units[pair] += total
-            if confidence.size > 0:
-                for i in range(begin, c):
-                    if confidence[r, i] != 255:
-                        conf_sum[pair] += confidence[r, i]
-                        conf_pixels[pair] += 1
+        for c in range(width):
+            pair = (np.int64(before[r, c]) << 8) | np.int64(after[r, c])
+            sums[pair, 0] += 1
+            sums[pair, 1] += area[c]
+            out[r, c] = codes[pair]
+    for b in range(256):
+        for a in range(256):
+            at = min(b, k) * (k + 1) + min(a, k)
+            pixels[at] += sums[(b << 8) | a, 0]
+            units[at] += sums[(b << 8) | a, 1]
+    if confidence.size > 0:
+        _add_confidence(before, after, confidence, k, conf_sum, conf_pixels)
+
+
+@njit(nogil=True, cache=True)
+def _add_confidence(
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    k: int,
+    conf_sum: NDArray[np.int64],
+    conf_pixels: NDArray[np.int64],
+) -> None:
+    for r in range(before.shape[0]):
+        for c in range(before.shape[1]):
+            if confidence[r, c] != 255:
+                at = min(int(before[r, c]), k) * (k + 1) + min(int(after[r, c]), k)
+                conf_sum[at] += confidence[r, c]
+                conf_pixels[at] += 1
