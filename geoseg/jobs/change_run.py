@@ -74,7 +74,7 @@ def change_maps(
             _tell(outcome, listen)
             outcomes.append(outcome)
         summary = Summary(output=output, outcomes=tuple(outcomes), seconds=time.monotonic() - began)
-        tables = {o.id: o.areas for o in outcomes if o.areas is not None}
+        tables = {o.id: o.table for o in outcomes if o.table is not None}
         if tables:
             write_combined_areas(tables, output / "change.csv")
         write_json(output / "change.json", _record(summary, before, after, options, started))
@@ -114,7 +114,7 @@ def _outcomes(
             pixels=done.pixels,
             n_polygons=done.n_polygons,
             notes=done.notes,
-            areas=done.pairs,
+            table=done.folder / f"{done.folder.name}_pairs.csv",
         )
 
 

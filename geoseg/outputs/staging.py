@@ -14,7 +14,7 @@ from geoseg.outputs.crash import crash_point
 
 __all__ = ["clean_leftovers", "staging"]
 
-_FOLDER = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<state>staging|old)$", re.DOTALL)
+_FOLDER = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<state>staging|parts|old)$", re.DOTALL)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def write_areas(areas: Any, path: Path) -> Published:
 
 
 def read_areas(path: Path, *, without: Sequence[str] = ()) -> Any:
-    """The DataFrame that a table of areas was written from, to the last bit; texts as they were made safe.
+    """A table of areas as a DataFrame; texts as they were made safe.
 
     Args:
         path: A file of :func:`write_areas`.
@@ -43,9 +43,7 @@ def read_areas(path: Path, *, without: Sequence[str] = ()) -> Any:
 
     # a class may be called None or NA: only an empty number is a missing one
     empty = {"percent": [""], "mean_conf": [""]}
-    table = pd.read_csv(
-        path, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty, float_precision="round_trip"
-    )
+    table = pd.read_csv(path, dtype={"class_name": "str"}, keep_default_na=False, na_values=empty)
     return table.drop(columns=list(without), errors="ignore")
 
 
