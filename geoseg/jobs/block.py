@@ -1,5 +1,6 @@
 """The task of one block: compute it, write its part file, and count what is in it."""
 
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from geoseg.inference.recipe import Recipe
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part, PartWriter
 
-__all__ = ["BlockResult", "compute_block", "pixel_areas"]
+__all__ = ["BlockResult", "Computed", "compute_block", "pixel_areas"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,29 @@ class BlockResult:
     """Pixels, areas and confidence of each class."""
     expected: ExpectedTotals | None = None
     """Probabilities times areas of each class, where probabilities are made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """What all finished blocks of a scene leave together."""
+
+    parts: tuple[Part, ...]
+    """Their files."""
+    totals: ClassTotals
+    """Sums of the scene."""
+    expected: ExpectedTotals | None
+    """Likewise, where probabilities are made."""
+
+    @classmethod
+    def of(cls, results: Iterable[BlockResult]) -> "Computed":
+        """The files of all blocks, and their sums added up one by one: a block's are large beside its file's record."""
+        parts, totals, expected = [], ClassTotals.zero(), None
+        for result in results:
+            parts.append(result.part)
+            totals = totals + result.totals
+            if result.expected is not None:
+                expected = result.expected if expected is None else expected + result.expected
+        return cls(parts=tuple(parts), totals=totals, expected=expected)
 
 
 @lru_cache(maxsize=4)

@@ -23,6 +23,8 @@ _QUIET = {
     # network's other threads wait for it: a Unet ran 20 % slower
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
+    # the records of a hundred thousand blocks, of which dask would warn
+    "distributed.admin.large-graph-warning-threshold": "1 GiB",
 }
 COMPUTE = "geoseg-compute"
 """Worker resource that a block takes one of: as many as blocks may compute at once on the worker's device."""

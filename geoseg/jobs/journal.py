@@ -91,8 +91,8 @@ class Journal:
         row = found.fetchone()
         return None if row is None else (int(row[0]), int(row[1]))
 
-    def begin(self, scene: str, key: str, cut: tuple[int, int]) -> dict[tuple[int, int], BlockResult]:
-        """Take up a scene where it was left, or begin it: what is finished of it, by row and column.
+    def begin(self, scene: str, key: str, cut: tuple[int, int]) -> set[Block]:
+        """Take up a scene where it was left, or begin it: which of its blocks are finished.
 
         Blocks that were finished with another key or cut are forgotten, and so are parts that are not as large as they
         were. Files that have no row are removed: a process that died left them.
@@ -113,12 +113,12 @@ class Journal:
                     self._db.execute("DELETE FROM blocks WHERE scene = ?", (scene,))
                     self._db.execute("INSERT OR REPLACE INTO scenes VALUES (?, ?, ?, ?)", (scene, key, *cut))
             folder.mkdir(parents=True, exist_ok=True)
-            finished = {(r.part.block.row_off, r.part.block.col_off): r for r in self.results(scene) if _is_there(r)}
-            kept = {result.part.path.name for result in finished.values()}
+            # results are as large as a scene has blocks, so they are not held
+            finished = {result.part.path.name: result.part.block for result in self.results(scene) if _is_there(result)}
             for file in folder.iterdir():
-                if file.name not in kept:
+                if file.name not in finished:
                     file.unlink()
-        return finished
+        return set(finished.values())
 
     def add(self, scene: str, result: BlockResult) -> None:
         """Write down a finished block; durable when this returns.
@@ -132,10 +132,10 @@ class Journal:
         with _said(self._state), self._db:
             self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", row)
 
-    def results(self, scene: str) -> list[BlockResult]:
+    def results(self, scene: str) -> Iterator[BlockResult]:
         """The finished blocks of a scene, row by row; rows that are not as they were written are left out."""
         with _said(self._state):
-            return list(_read(self._db, scene, self.folder(scene)))
+            yield from _read(self._db, scene, self.folder(scene))
 
     def drop(self, scene: str, blocks: Iterable[Block]) -> None:
         """Forget some blocks, whose parts turned out to be damaged."""

@@ -1,7 +1,5 @@
 """The task that turns a scene's finished parts into its outputs, all appearing together."""
 
-import functools
-import operator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +10,11 @@ import rasterio
 
 from geoseg import __version__
 from geoseg.area.class_areas import class_table
-from geoseg.area.sums import ClassTotals
 from geoseg.area.zone_areas import zone_areas
 from geoseg.errors import PartError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
-from geoseg.jobs.block import BlockResult, pixel_areas
+from geoseg.jobs.block import Computed, pixel_areas
 from geoseg.jobs.cluster import helpers
 from geoseg.jobs.mapping_unit import merge_parts
 from geoseg.jobs.outcome import Options
@@ -65,12 +62,12 @@ class SceneResult:
     """What was found out while the outputs were made."""
 
 
-def publish_scene(recipe: Recipe, results: Sequence[BlockResult], folder: Path, options: Options) -> SceneResult:
+def publish_scene(recipe: Recipe, computed: Computed, folder: Path, options: Options) -> SceneResult:
     """Write all outputs of a scene into a staging folder and rename it into place.
 
     Args:
         recipe: What was computed.
-        results: Of all blocks.
+        computed: What its blocks left.
         folder: Final folder; its name is the scene's id.
         options: What the user chose.
 
@@ -79,9 +76,9 @@ def publish_scene(recipe: Recipe, results: Sequence[BlockResult], folder: Path, 
         OutputError: If anything cannot be written or does not read back; nothing appears.
     """
     try:
-        return _publish(recipe, results, folder, options)
+        return _publish(recipe, computed, folder, options)
     except PartError as error:
-        raise DamagedPartsError(str(error), _damaged([r.part for r in results])) from error
+        raise DamagedPartsError(str(error), _damaged(computed.parts)) from error
 
 
 def _damaged(parts: Sequence[Part]) -> tuple[Block, ...]:
@@ -95,7 +92,7 @@ def _damaged(parts: Sequence[Part]) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _publish(recipe: Recipe, results: Sequence[BlockResult], folder: Path, options: Options) -> SceneResult:
+def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options) -> SceneResult:
     if fingerprint(recipe.scene.href) != recipe.scene.fingerprint:
         raise SceneError(
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
@@ -108,17 +105,11 @@ def _publish(recipe: Recipe, results: Sequence[BlockResult], folder: Path, optio
         "GEOSEG_KEY": recipe.key,
     }
     with helpers() as (executor, at_once), staging(folder, overwrite=options.overwrite) as stage:
-        parts = [r.part for r in results]
-        totals = sum((r.totals for r in results), ClassTotals.zero())
+        parts: Sequence[Part] = computed.parts
+        totals = computed.totals
         if options.min_area is not None:
             parts, totals = merge_parts(parts, options.min_area, geobox, legend.nodata, executor)
-        expected = [r.expected for r in results if r.expected is not None]
-        table = class_table(
-            totals,
-            legend,
-            pixel_areas(geobox).unit_m2,
-            expected=functools.reduce(operator.add, expected) if expected else None,
-        )
+        table = class_table(totals, legend, pixel_areas(geobox).unit_m2, expected=computed.expected)
         named = _Names(stage, folder.name)
         assets = _write_rasters(named, parts, recipe, metadata, probabilities=options.probabilities)
         drawn = Drawn() if options.formats else None

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from geoseg.errors import GeosegError, ResourceError, printable
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
-from geoseg.jobs.block import compute_block
+from geoseg.jobs.block import Computed, compute_block
 from geoseg.jobs.cluster import Pool
 from geoseg.jobs.journal import Journal
 from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome
@@ -42,7 +42,7 @@ class _Job:
     recipe: Recipe
     folder: Path
     blocks: tuple[Block, ...] = ()
-    compute: Any = compute_block
+    compute: Any = None
     n_done: int = 0
     n_resumed: int = 0
     repairs: int = 0
@@ -145,8 +145,8 @@ class Runner:
         job, block = task.job, task.block
         if block is None:
             self._listen(Event(kind="publishing", scene=job.id))
-            results = self._journal.results(job.id)
-            future = self._pool.submit(publish_scene, job.recipe, results, job.folder, self._options)
+            computed = Computed.of(self._journal.results(job.id))
+            future = self._pool.submit(publish_scene, job.recipe, computed, job.folder, self._options)
         else:
             path = self._journal.folder(job.id) / f"{block.row_off}_{block.col_off}.tif"
             # a damaged file stays damaged; a server may answer the next time
@@ -184,16 +184,17 @@ class Runner:
         before = self._journal.cut(job.id, key) if self._options.block_size is None else None
         job.blocks = job.plan.blocks if before is None else recut(job.plan, before)
         finished = self._journal.begin(job.id, key, cut_of(job.blocks))
-        waiting = [block for block in job.blocks if (block.row_off, block.col_off) not in finished]
+        waiting = [block for block in job.blocks if block not in finished]
         if waiting:
             self._note(job, check_room(self._output, needed_bytes(job.plan, self._options)))
+        job.compute = compute_block
         rasters = standing.finished is not None and standing.finished.rasters
         if rasters and not self._options.restart and undamaged_rasters(job.folder, probabilities=probabilities):
             job.compute = partial(restore_block, folder=job.folder)
             self._note(job, "its rasters are finished and unchanged: only what is made from them is made anew")
         job.n_done = job.n_resumed = len(finished)
         if finished:
-            pixels = sum(r.part.block.height * r.part.block.width for r in finished.values())
+            pixels = sum(block.height * block.width for block in finished)
             self._listen(Event(kind="resumed", scene=job.id, n_blocks=len(finished), pixels=pixels))
         self._waiting.extend(_Task(job=job, block=block) for block in waiting)
         self._publish_if_complete(job)
