@@ -42,7 +42,7 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
             failed += 1
             continue
         recipe = plan.recipe
-        state, left = _state(plan, output, options)
+        state, left, computes = _state(plan, output, options)
         share = left / len(plan.blocks) if state in ("new", "resumable", "changed") else 0.0
         pixels = recipe.scene.height * recipe.scene.width
         memory, seconds = 0.0, 0.0
@@ -53,7 +53,7 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
             block = plan.memory_bytes(batch_size, probabilities=options.probabilities)
             in_work = min(pixels, (2 + (os.cpu_count() or 1)) * BLOCK_PX**2)
             memory = peak + block + (_POLYGON_BYTES * in_work if options.formats else 0)
-            seconds = per_window * plan.n_forward * share + _WRITING_SECONDS * pixels
+            seconds = per_window * plan.n_forward * share * computes + _WRITING_SECONDS * pixels
         rows.append(
             (
                 recipe.scene.id,
@@ -74,20 +74,21 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
     return 1 if failed else 0
 
 
-def _state(plan: ScenePlan, output: Path, options: Options) -> tuple[str, int]:
-    """How far a scene is, in a word, and the blocks that are left of it."""
+def _state(plan: ScenePlan, output: Path, options: Options) -> tuple[str, int, bool]:
+    """How far a scene is, in a word, the blocks that are left of it, and whether the model has to be run for them."""
     scene = plan.recipe.scene
     standing = standing_of(output / scene.id, plan.recipe, options)
     if standing.refusal(scene.href, output / scene.id, overwrite=options.overwrite) is not None:
-        return "refused", len(plan.blocks)
+        return "refused", len(plan.blocks), False
+    computes = options.restart or standing.finished is None or not standing.finished.rasters
     key = parts_key(plan.recipe, probabilities=options.probabilities)
     begun = None if options.restart or standing.kind == "done" else finished_blocks(output / STATE, scene.id, key)
     if begun is not None and begun[1]:
         cut, n_finished = begun
         before = plan if options.block_size is not None else replace(plan, blocks=recut(plan, cut))
         if (before.blocks[0].height, before.blocks[0].width) == cut:
-            return "resumable", len(before.blocks) - n_finished
-    return standing.kind, len(plan.blocks)
+            return "resumable", len(before.blocks) - n_finished, computes
+    return standing.kind, len(plan.blocks), computes
 
 
 def _measure(recipe: Recipe) -> tuple[float, int, int]:

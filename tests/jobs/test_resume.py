@@ -1,5 +1,6 @@
 """What is redone when something is damaged, changed or asked for anew: that, and nothing else."""
 
+import csv
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from geoseg.jobs.cluster import connect
 from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
 from geoseg.models.load import load_model
-from tests.conftest import Command, WriteScene, blobs
+from tests.conftest import Command, Ended, WriteScene, blobs
 from tests.jobs.conftest import Forked
 
 KMEANS: list[object] = ["-m", "kmeans:3", "--block-size", 512, "--no-polygons"]
@@ -326,3 +327,38 @@ def test_a_disk_that_no_scene_fits_is_named_before_anything_is_computed(
         assert "a block of" not in ended.err
     finally:
         subprocess.run(["umount", small_disk], check=True)
+
+
+def planned(ended: Ended) -> dict[str, str]:
+    header, row = csv.reader(ended.out.splitlines())
+    return dict(zip(header, row, strict=True))
+
+
+def test_a_dry_run_says_how_far_a_scene_is_and_what_is_left(path: Path, die: Die, geoseg_command: Command) -> None:
+    out = path.parents[1] / "out"
+    words: list[object] = ["run", path, "-o", out, *KMEANS]
+    new = planned(geoseg_command(*words, "--dry-run"))
+    assert (new["state"], new["blocks"], new["blocks left"]) == ("new", "6", "6")
+    assert not out.exists()
+    assert float(new["seconds"]) > 0
+    assert int(new["memory MiB"]) > 100
+    with_polygons = planned(geoseg_command(*words, "--polygons", "--dry-run"))
+    assert int(with_polygons["disk MiB"]) > int(new["disk MiB"]) > 0
+
+    die(out)
+    resumable = planned(geoseg_command(*words, "--dry-run"))
+    assert (resumable["state"], resumable["blocks left"]) == ("resumable", "2")
+    assert planned(geoseg_command(*words, "--restart", "--dry-run"))["state"] == "new"
+    assert planned(geoseg_command(*words, "--seed", 7, "--dry-run"))["state"] == "new"
+
+    assert geoseg_command(*words).code == 0
+    done = planned(geoseg_command(*words, "--dry-run"))
+    assert [done[name] for name in ("state", "blocks left", "memory MiB", "disk MiB", "seconds")] == [
+        "done", "0", "0", "0", "0.0",
+    ]  # fmt: skip
+    other = [*words, "--min-area", "9px", "--dry-run"]
+    assert planned(geoseg_command(*other))["state"] == "refused"
+    changed = planned(geoseg_command(*other, "--overwrite"))
+    assert (changed["state"], changed["blocks left"]) == ("changed", "6")
+    anew = planned(geoseg_command(*other, "--overwrite", "--restart", "--window", 16, "--overlap", 0.9))
+    assert float(anew["seconds"]) > float(changed["seconds"])
