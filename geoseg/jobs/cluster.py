@@ -124,12 +124,20 @@ class Pool:
                 continue
             raise ResourceError(f"the worker at {address} {problem}")
 
-    def _workers(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+    def _workers(self) -> dict[str, Any] | None:
+        """What the scheduler says of each worker, by its address; None if it says nothing."""
+        try:
+            found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError, RuntimeError, ValueError):  # as the connection breaks, or is closed already
+            return None
         return found
 
     def _count(self) -> None:
-        found = self._workers().values()
+        workers = self._workers()
+        if not workers:  # what they declared is true of those that will come back
+            self._counted = time.monotonic()
+            return
+        found = workers.values()
         for resource in (COMPUTE, GPU):
             declared = sum(int(w.get("resources", {}).get(resource, 0)) for w in found)
             if declared:

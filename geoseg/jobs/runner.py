@@ -220,8 +220,8 @@ class Runner:
                 self._fail(job, named(error, job.recipe.scene.href, task.where))
             return
         if future.cancelled():  # not by us: the scheduler went away, or came back without its memory
-            self._pool.check()
             self._waiting.appendleft(task)
+            self._pool.check()
             return
         reason = future.exception()
         if type(reason).__name__ == "KilledWorker" and not alone:

@@ -126,3 +126,11 @@ def test_a_window_that_does_not_fit_the_network_is_refused_with_one_that_does(to
     fixed = replace(unet, card=unet.card.model_copy(update={"fixed_window": True}))
     with pytest.raises(ParameterError, match="takes windows of 64 px only, not 128: omit --window"):
         recipe_for(town, fixed, Choices(window=128))
+
+
+def test_what_travels_with_every_block_is_small_whatever_the_weights() -> None:
+    scene = open_scene(Path(__file__).parents[2] / "sample_data" / "scenes" / "valley_west_20190617.tif")
+    model = load_model("landcover-unet")
+    assert model.weights is not None
+    assert model.weights.stat().st_size > 2_000_000
+    assert len(pickle.dumps(recipe_for(scene, model))) < 20_000
