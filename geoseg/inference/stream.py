@@ -57,12 +57,13 @@ class LogitRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """Normalised source rows on the device, over the columns that the block's windows need."""
+    """Source rows, over the columns that the block's windows need."""
 
     start: int
     end: int
-    pixels: torch.Tensor  # (row, col, band)
+    pixels: NDArray[Any]  # (band, row, col) as stored
     valid: NDArray[np.bool_]  # (row, col)
+    on_device: torch.Tensor | None  # (row, col, band) normalised, on an accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,11 @@ def _reflected(length: int, window: int) -> NDArray[np.int64]:
 def _read_ahead(
     reader: Reader, rows: _Span, cols: _Span, normalise: Normalisation, device: torch.device, align: int
 ) -> Generator[_Rows]:
-    """Source rows in the pieces that lattice rows add, read and normalised one piece ahead of their use.
+    """Source rows in the pieces that lattice rows add, read one piece ahead of their use.
+
+    An accelerator gets them normalised, once. On the CPU they stay as they are stored and are normalised as windows are
+    cut from them: where windows overlap more than once, which costs less than writing the result and copying it, and
+    stored pixels take a half or a quarter of the memory.
 
     Reads end on multiples of ``align``, the height of the file's own blocks, so that none of those is decoded twice.
     """
@@ -117,7 +122,9 @@ def _read_ahead(
 
     def load(start: int, end: int) -> _Rows:
         pixels, valid = reader.read(start, cols.first, end - start, cols.end - cols.first)
-        return _Rows(start=start, end=end, pixels=normalise(pixels, valid, device), valid=valid)
+        pixels = normalise.hold(pixels)
+        on_device = None if device.type == "cpu" else normalise.on_device(pixels, valid, device)
+        return _Rows(start=start, end=end, pixels=pixels, valid=valid, on_device=on_device)
 
     with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as thread:
         waiting: deque[Future[_Rows]] = deque()
@@ -166,7 +173,7 @@ class _Windows:
     source: _Source
     rows: _Span
     cols: _Span
-    n_bands: int
+    normalise: Normalisation
     valid: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     """For each lattice row under way: where its rows are valid, over all source columns."""
 
@@ -199,7 +206,7 @@ class _Windows:
             yield from self._run(batch, filled, waiting)
 
     def _empty_batch(self) -> torch.Tensor:
-        shape = (self.engine.batch_size, self.rows.axis.window, self.cols.axis.window, self.n_bands)
+        shape = (self.engine.batch_size, self.rows.axis.window, self.cols.axis.window, len(self.normalise.gain))
         return torch.zeros(shape, device=self.engine.device)
 
     def _down(self, i: int) -> tuple[int, int]:
@@ -221,7 +228,10 @@ class _Windows:
         (top, bottom), cols = self._down(i), self._across(j)
         height, width = bottom - top, cols.stop - cols.start
         for place, inside, piece in self.source.parts(top, bottom):
-            _copy(window[place, :width], piece.pixels[inside, cols])
+            if piece.on_device is None:
+                self.normalise.cut(piece.pixels, piece.valid, inside, cols, window[place].numpy())
+            else:
+                window[place, :width].copy_(piece.on_device[inside, cols])
         if height < window.shape[0] or width < window.shape[1]:
             down = torch.from_numpy(_reflected(height, window.shape[0])).to(window.device)
             across = torch.from_numpy(_reflected(width, window.shape[1])).to(window.device)
@@ -236,14 +246,6 @@ class _Windows:
         logits = iter(self.engine(windows.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous())
         for i, j, seen in waiting:
             yield i, j, next(logits) if seen else None
-
-
-def _copy(target: torch.Tensor, source: torch.Tensor) -> None:
-    """Copy pixels; on the CPU by numpy: torch wakes its threads for each copy, which costs three times as much."""
-    if target.device.type == "cpu":
-        target.numpy()[...] = source.numpy()
-    else:
-        target.copy_(source)
 
 
 class _Strip:
@@ -309,8 +311,8 @@ def stream(
 
     Windows without a valid pixel are not computed. The result does not depend on the block: every pixel is blended from
     the same windows in the same order whatever the cut. Memory, none of it growing with the block's height: two strips
-    of ``4 * n_classes * window * block.width`` bytes, and source rows of ``4 * bands * (window + align) * width`` bytes
-    with one more piece read ahead.
+    of ``4 * n_classes * window * block.width`` bytes, and source rows of ``bands * (window + align) * width`` values as
+    they are stored (on an accelerator also as float32) with one more piece read ahead.
 
     Args:
         reader: Where pixels come from; used and closed in a thread of its own.
@@ -331,7 +333,7 @@ def stream(
     pieces = _read_ahead(
         reader, rows, cols, normalise, engine.device, align if align <= max(rows.axis.window, 1024) else 1
     )
-    windows = _Windows(engine=engine, source=_Source(pieces), rows=rows, cols=cols, n_bands=len(normalise.gain))
+    windows = _Windows(engine=engine, source=_Source(pieces), rows=rows, cols=cols, normalise=normalise)
     strip = _Strip(rows, cols, block, n_classes, blend, engine.device)
 
     def finished() -> Iterator[LogitRows]:

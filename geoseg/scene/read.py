@@ -106,8 +106,10 @@ class SceneReader:
             places = [i for i, b in enumerate(self._bands) if (b.href, b.dtype) == (href, dtype)]
             indexes = [self._bands[i].index for i in places]
             dataset = self._file(href)
+            # a scene of one file is decoded into place: a copy of all its pixels costs a tenth of the decoding
+            place = pixels if len(places) == len(pixels) and dtype == str(pixels.dtype) else None
             try:
-                values = dataset.read(indexes, window=window)
+                values = dataset.read(indexes, window=window, out=place)
                 if self._scene.validity == "mask":
                     measured = [b.index for b in self._scene.bands if b.href == href]
                     valid &= _mask(dataset, indexes, measured, window)
@@ -117,9 +119,10 @@ class SceneReader:
                     f"{printable(href)}: cannot be read at row {row}, column {col}: {reason}; "
                     "the file is damaged or truncated: copy or download it again"
                 ) from error
-            for place, value in zip(places, values, strict=True):
-                pixels[place] = value
-                ok = is_valid(value, self._bands[place].nodata)
+            for i, value in zip(places, values, strict=True):
+                if place is None:
+                    pixels[i] = value
+                ok = is_valid(value, self._bands[i].nodata)
                 if ok is not None:
                     valid &= ok
         return pixels, valid

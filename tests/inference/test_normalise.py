@@ -30,14 +30,39 @@ def plain(pixels: Any, valid: Any, fill: float) -> Any:
     return np.where(valid[:, :, None], last * gain + bias, np.float32(fill))
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(DTYPES), st.integers(0, 999), st.integers(1, 50), st.sampled_from([0.0, -2.5]))
-def test_network_input_is_gain_times_stored_plus_bias(dtype: str, seed: int, cols: int, fill: float) -> None:
+def cut(normalise: Normalisation, pixels: Any, valid: Any, rows: slice, cols: slice) -> Any:
+    """What `Normalisation.cut` writes into a larger array of -99."""
+    held = normalise.hold(pixels)
+    out = np.full((rows.stop - rows.start + 2, cols.stop - cols.start + 3, len(pixels)), -99, np.float32)
+    normalise.cut(held, valid, rows, cols, out)
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DTYPES), st.integers(0, 999), st.integers(1, 600), st.sampled_from([0.0, -2.5]), st.data())
+def test_network_input_is_gain_times_stored_plus_bias(
+    dtype: str, seed: int, cols: int, fill: float, data: st.DataObject
+) -> None:
     pixels = stored(dtype, seed, cols=cols)
     valid = np.random.default_rng(seed).random(pixels.shape[1:]) < 0.7
-    normalised = Normalisation(gain=GAIN, bias=BIAS, fill=fill)(pixels, valid, CPU)
-    assert normalised.dtype == torch.float32
-    np.testing.assert_array_equal(normalised.numpy(), plain(pixels, valid, fill))
+    (top, bottom), (left, right) = (
+        sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in pixels.shape[1:]
+    )
+    found = cut(Normalisation(gain=GAIN, bias=BIAS, fill=fill), pixels, valid, slice(top, bottom), slice(left, right))
+    expected = plain(pixels, valid, fill)[top:bottom, left:right]
+    np.testing.assert_array_equal(found[: bottom - top, : right - left], expected)
+    found[: bottom - top, : right - left] = -99
+    assert (found == -99).all()
+
+
+@pytest.mark.parametrize("n_bands", range(1, 8))
+def test_every_number_of_bands_is_normalised(n_bands: int) -> None:
+    pixels = np.random.default_rng(n_bands).integers(0, 999, (n_bands, 3, 300), dtype=np.uint16)
+    gain, bias = (tuple(np.random.default_rng(i).random(n_bands).tolist()) for i in (1, 2))
+    normalise = Normalisation(gain=gain, bias=bias)
+    found = cut(normalise, pixels, np.ones((3, 300), bool), slice(0, 3), slice(0, 300))[:3, :300]
+    expected = np.moveaxis(pixels, 0, -1).astype(np.float32) * np.array(gain, np.float32) + np.array(bias, np.float32)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_what_is_not_observed_never_reaches_the_network() -> None:
@@ -45,15 +70,26 @@ def test_what_is_not_observed_never_reaches_the_network() -> None:
     pixels[:, 0, 0], pixels[:, 1, 1], pixels[:, 2, 2] = np.nan, np.inf, -1.7976931348623157e308
     valid = np.ones(pixels.shape[1:], bool)
     valid[[0, 1, 2], [0, 1, 2]] = False
-    assert torch.isfinite(Normalisation(gain=GAIN, bias=BIAS)(pixels, valid, CPU)).all()
+    normalise = Normalisation(gain=GAIN, bias=BIAS)
+    assert np.isfinite(cut(normalise, pixels, valid, slice(0, 7), slice(0, 19))).all()
+    assert torch.isfinite(normalise.on_device(normalise.hold(pixels), valid, CPU)).all()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_an_accelerator_normalises_like_the_cpu(dtype: str) -> None:
+def test_torch_normalises_like_the_compiled_kernel(dtype: str, device: str) -> None:
     pixels = stored(dtype, 3)
     valid = np.random.default_rng(0).random(pixels.shape[1:]) < 0.7
     normalise = Normalisation(gain=GAIN, bias=BIAS, fill=-1.0)
-    there = normalise(pixels, valid, torch.device("cuda")).cpu().numpy()
-    np.testing.assert_allclose(there, normalise(pixels, valid, CPU).numpy(), rtol=1e-6, atol=1e-6)
+    there = normalise.on_device(normalise.hold(pixels), valid, torch.device(device)).cpu().numpy()
+    here = cut(normalise, pixels, valid, slice(0, 7), slice(0, 19))[:7, :19]
+    np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-6)
