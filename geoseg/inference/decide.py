@@ -99,6 +99,21 @@ def _share_out(
 
 
 @nb.njit(nogil=True, cache=True)
+def _by_class(line: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
+    """Logits (col, class) of a piece of a row into (class, col)."""
+    n, n_classes = line.shape
+    for k in range(0, n_classes - 1, 2):  # two at a time: half as many passes over the logits
+        one, other = planes[k], planes[k + 1]
+        for i in range(n):
+            one[i] = line[i, k]
+            other[i] = line[i, k + 1]
+    if n_classes % 2:
+        one = planes[n_classes - 1]
+        for i in range(n):
+            one[i] = line[i, n_classes - 1]
+
+
+@nb.njit(nogil=True, cache=True)
 def _decide_cpu(
     logits: NDArray[np.float32],
     values: NDArray[np.uint8],
@@ -119,40 +134,40 @@ def _decide_cpu(
     best = np.empty(_CHUNK, np.float32)
     total = np.empty(_CHUNK, np.float32)
     found = np.empty(_CHUNK, np.uint8)
-    n_bad = 0
+    n_bad = np.int64(0)
     for row in range(rows):
         for first in range(0, cols, _CHUNK):
             n = min(_CHUNK, cols - first)
-            for k in range(n_classes):
-                for i in range(n):
-                    planes[k, i] = logits[row, first + i, k]
+            _by_class(logits[row, first : first + n], planes)
             best[:] = planes[0]
             found[:] = values[0]
             for k in range(1, n_classes):
-                value = values[k]
+                value, plane = values[k], planes[k]
                 for i in range(n):
-                    x, top = planes[k, i], best[i]
+                    x, top = plane[i], best[i]
                     found[i] = value if x > top else found[i]
                     best[i] = max(top, x)
             total[:] = np.float32(0)
             for k in range(n_classes):
+                plane = planes[k]
                 for i in range(n):
-                    total[i] += _exp((planes[k, i] - best[i]) * sharpness)
+                    total[i] += _exp((plane[i] - best[i]) * sharpness)
+            seen, to_class, to_percent = valid[row, first:], classes[row, first:], confidence[row, first:]
             for i in range(n):
                 # a NaN logit stays in the total, and so does +inf, as inf - inf; -inf rules a class out, which is fine
-                number = total[i] >= np.float32(0)
-                seen = valid[row, first + i]
-                n_bad += seen and not number
+                n_bad += np.int64(seen[i]) & np.int64(not total[i] >= np.float32(0))
+            for i in range(n):
+                # no `and`: a branch would keep the loop from being vectorized
+                good = seen[i] & (total[i] >= np.float32(0))
                 percent = np.float32(100) / total[i] + np.float32(0.5)
-                good = seen and number
-                classes[row, first + i] = found[i] if good else nodata
-                confidence[row, first + i] = np.uint8(percent if good else np.float32(0)) if good else nodata
+                to_class[i] = found[i] if good else nodata
+                to_percent[i] = np.uint8(np.int32(percent if good else np.float32(0))) if good else nodata
             if len(probabilities):
                 end = first + n
                 _share_out(
                     planes, best, total, sharpness, valid[row, first:end], scratch, probabilities[:, row, first:end]
                 )
-    return n_bad == 0
+    return bool(n_bad == 0)
 
 
 def _decide_device(
