@@ -1,6 +1,5 @@
 """Whether a COG on disk is what was meant: header, every tile, every overview."""
 
-import functools
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree as ET
 
+import numba as nb
 import numpy as np
 import pyproj
 import rasterio
@@ -165,7 +165,7 @@ def _check_overview(
     """An overview pixel lies between the least and the greatest of the valid pixels it stands for.
 
     This sees tiles that were lost or zeroed, for the most frequent class as for averages. Looks at one row of tiles
-    from ``at``, (row, col), on: memory is some 20 bytes per pixel of ``512 * span``, and 5 for each further band.
+    from ``at``, (row, col), on: memory is 5 bytes per pixel of ``512 * span`` and band.
     """
     (row, col), (height, width), (below_height, below_width) = at, shapes[level], shapes[level - 1]
     n_rows, n_cols = min(TILE, height - row), min(span, width - col)
@@ -174,43 +174,59 @@ def _check_overview(
     overview = read(level, Window(col, row, n_cols, n_rows))
     below = read(level - 1, Window(left, top, right - left, bottom - top))
     for found, source in zip(overview, below, strict=True):
-        if _lies_outside(found, source, rows, cols, nodata):
+        if _lies_outside(found, source, rows, cols, np.uint8(nodata)):
             raise OutputError(f"overview {level} does not show the pixels it stands for, near its row {row}")
 
 
+@nb.njit(nogil=True, cache=True)
 def _lies_outside(
-    found: NDArray[np.uint8], source: NDArray[np.uint8], rows: list[Any], cols: list[Any], nodata: int
+    found: NDArray[np.uint8],
+    source: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+    nodata: np.uint8,
 ) -> bool:
-    """Whether a pixel of an overview's band is none that the pixels below it can give."""
-    empty = source == nodata
-    least, most = (np.where(empty, fill, source) if empty.any() else source for fill in (255, 0))
-    outside = (found < _over(least, rows, cols, np.minimum)) | (found > _over(most, rows, cols, np.maximum))
-    # nodata only where some of the pixels below are nodata
-    lost = found == nodata
-    if lost.any():
-        outside = np.where(lost, ~_over(empty, rows, cols, np.logical_or), outside)
-    return bool(outside.any())
+    """Whether a pixel of an overview's band is none that the pixels below it can give.
+
+    ``rows`` and ``cols``, (candidate, pixel), say where in ``source`` these are. Candidates along a column are
+    looked at first, for a whole row at once: loops that vectorize.
+    """
+    width = source.shape[1]
+    least, most, empty = np.empty(width, np.uint8), np.empty(width, np.uint8), np.empty(width, np.bool_)
+    for row in range(len(found)):
+        least[:] = np.uint8(255)
+        most[:] = np.uint8(0)
+        empty[:] = False
+        for k in range(len(rows)):
+            line = source[rows[k, row]]
+            for i in range(width):
+                none = line[i] == nodata
+                least[i] = min(least[i], np.uint8(255) if none else line[i])
+                most[i] = max(most[i], np.uint8(0) if none else line[i])
+                empty[i] = empty[i] | none
+        for col in range(found.shape[1]):
+            value = found[row, col]
+            low, high, some_empty = np.uint8(255), np.uint8(0), False
+            for k in range(len(cols)):
+                i = cols[k, col]
+                low, high, some_empty = min(low, least[i]), max(high, most[i]), some_empty | empty[i]
+            # nodata only where some of the pixels below are nodata
+            if (value == nodata and not some_empty) or (value != nodata and (value < low or value > high)):
+                return True
+    return False
 
 
-def _sources(first: int, n: int, length: int, below: int) -> tuple[int, int, list[Any]]:
+def _sources(first: int, n: int, length: int, below: int) -> tuple[int, int, NDArray[np.int64]]:
     """Which pixels of the level below, along one axis, overview pixels ``first`` to ``first + n`` may stand for.
 
     Returns:
-        First pixel, end pixel, and indexers that count from the first: one per candidate. Two, or, where an odd
-        length below makes GDAL's factor other than 2, three.
+        First pixel, end pixel, and (candidate, pixel) their places, counted from the first. Two candidates, or, where
+        an odd length below makes GDAL's factor other than 2, three.
     """
-    if below == 2 * length:
-        return 2 * first, 2 * (first + n), [slice(0, None, 2), slice(1, None, 2)]
+    n_candidates = 2 if below == 2 * length else 3
     start = np.arange(first, first + n) * below // length
-    begin, end = int(start[0]), min(int(start[-1]) + 3, below)
-    return begin, end, [np.minimum(start + i, below - 1) - begin for i in range(3)]
-
-
-def _over(pixels: NDArray[Any], rows: list[Any], cols: list[Any], take: Any) -> NDArray[Any]:
-    """Least, greatest or any of the candidates of each overview pixel."""
-    along = functools.reduce(take, (pixels[r] for r in rows))
-    result: NDArray[Any] = functools.reduce(take, (along[:, c] for c in cols))
-    return result
+    begin, end = int(start[0]), min(int(start[-1]) + n_candidates, below)
+    return begin, end, np.minimum(start + np.arange(n_candidates)[:, None], below - 1) - begin
 
 
 def _level_shapes(dataset: Any) -> list[tuple[int, int]]:
