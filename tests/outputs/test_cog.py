@@ -205,6 +205,32 @@ def test_the_cut_into_parts_does_not_show(
         assert _digests(Path(folder), parts, geobox, legend) == digests
 
 
+def test_a_raster_too_large_for_raw_temporary_files_is_the_same(
+    tmp_path: Path,
+    rasters: Any,
+    probabilities: Any,
+    geobox: GeoBox,
+    legend: Legend,
+    whole: Any,
+    write_parts: Any,
+    digests: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = []
+    plain = cog._write_plain
+
+    def watched(*args: Any) -> None:
+        plain(*args)
+        with rasterio.open(args[0]) as dataset:
+            used.append(dataset.compression)
+
+    monkeypatch.setattr(cog, "_RAW_UP_TO", 1)
+    monkeypatch.setattr(cog, "_write_plain", watched)
+    parts = write_parts(tmp_path, (*rasters, probabilities), [whole(rasters)])
+    assert _digests(tmp_path, parts, geobox, legend) == digests
+    assert {c.name for c in used} == {"zstd"}
+
+
 @pytest.fixture(scope="module")
 def digests(
     tmp_path_factory: pytest.TempPathFactory,
@@ -271,7 +297,7 @@ def test_a_zeroed_tile_is_seen_at_every_level(
     parts = write_parts(tmp_path, (pixels, pixels, np.stack([pixels] * 3)), [whole((pixels,))])
     names = ("land cover",) if kind != "probabilities" else ("forest", "water", "bare")
     expected = Expected(geobox=geobox, nodata=255, descriptions=names)
-    cog._write_plain(tmp_path / "plain.tif", parts, kind, expected)
+    cog._write_plain(tmp_path / "plain.tif", parts, kind, expected, {})
     how = cog._PROFILES[kind]["overview_resampling"]
     rasterio.shutil.copy(
         tmp_path / "plain.tif", tmp_path / "s.tif", driver="COG", compress="NONE", overview_resampling=how
