@@ -15,12 +15,16 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, printable
 
-__all__ = ["STATE", "Holder", "hold", "holder_of"]
+__all__ = ["STATE", "HeldError", "Holder", "hold", "holder_of"]
 
 STATE = ".geoseg"
 """Folder in an output folder for what a run needs to go on after its death; gone when nothing is unfinished."""
-_LOCK = "lock"
+_LOCK = Path(STATE, "lock")
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+class HeldError(OutputError):
+    """Another process works in the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ class Holder:
 
 
 @contextmanager
-def hold(output: Path) -> Iterator[str | None]:
+def hold(output: Path, lock: Path = _LOCK) -> Iterator[str | None]:
     """The output folder, made if missing, seen to be writable, and held so that no second run works in it.
 
     The lock is the kernel's, on a file in the state folder: a process that dies frees it, whatever the end, and the
@@ -59,19 +63,21 @@ def hold(output: Path) -> Iterator[str | None]:
 
     Args:
         output: Folder of all outputs.
+        lock: Name of the lock in it: who holds one may hold another.
 
     Yields:
         None, or why the folder could not be locked, on file systems that have no locks.
 
     Raises:
-        OutputError: If another run holds the folder, or nothing can be written into it.
+        HeldError: If another process holds it, with which and since when.
+        OutputError: If nothing can be written into the folder.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".geoseg.{secrets.token_hex(4)}.part"  # a name that is cleaned up, should we be killed here
         probe.touch(exist_ok=False)
         probe.unlink(missing_ok=True)  # the run that holds the folder may have been faster
-        file, note = _acquire(output)
+        file, note = _acquire(output, output / lock)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
@@ -83,15 +89,15 @@ def hold(output: Path) -> Iterator[str | None]:
     finally:
         # while it is still held: whoever waits for this very file sees that it is gone, and makes another
         with suppress(OSError):
-            (output / STATE / _LOCK).unlink()
+            (output / lock).unlink()
             (output / STATE).rmdir()  # what an unfinished scene needs stays
         os.close(file)
 
 
-def holder_of(output: Path) -> Holder | None:
+def holder_of(output: Path, lock: Path = _LOCK) -> Holder | None:
     """Who holds an output folder, as far as can be said; None if nobody does."""
     try:
-        file = os.open(output / STATE / _LOCK, os.O_RDWR)
+        file = os.open(output / lock, os.O_RDWR)
     except OSError:
         return None
     try:
@@ -106,14 +112,13 @@ def holder_of(output: Path) -> Holder | None:
         os.close(file)
 
 
-def _acquire(output: Path) -> tuple[int, str | None]:
+def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
     """The lock file, held, and why it is not, on file systems that have no locks."""
-    path = output / STATE / _LOCK
     while True:
         path.parent.mkdir(exist_ok=True)
         try:
             # for reading and writing: network file systems give exclusive locks on nothing else
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:  # a run that ended took the folder with it
             continue
         try:
@@ -136,7 +141,7 @@ def _lock(file: int, output: Path) -> str | None:
     except BlockingIOError as error:
         holder = _read(file)
         who = f": {holder}" if holder is not None else ""
-        raise OutputError(
+        raise HeldError(
             f"another run is writing into {printable(output)}{who}; wait for it to end, or choose another --output"
         ) from error
     except OSError as error:
