@@ -13,6 +13,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import ClassTotals, class_totals
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
+from geoseg.jobs.allocator import give_back
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part, PartWriter
 
@@ -72,6 +73,13 @@ def compute_block(recipe: Recipe, block: Block, path: Path, probabilities: bool 
     Raises:
         GeosegError: If the scene cannot be read, the model not run, or the part not written.
     """
+    try:
+        return _compute(recipe, block, path, probabilities)
+    finally:
+        give_back()
+
+
+def _compute(recipe: Recipe, block: Block, path: Path, probabilities: bool) -> BlockResult:
     from geoseg.inference.rows import ClassRows, class_rows
 
     crash_point(f"block_{block.row_off}_{block.col_off}")

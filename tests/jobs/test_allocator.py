@@ -42,6 +42,35 @@ def test_threads_share_one_arena(tmp_path: Path) -> None:
     assert _arenas("keep", tmp_path) == 1
 
 
+_GAPS = """
+import ctypes, sys
+from pathlib import Path
+from geoseg.jobs.allocator import give_back, keep_memory
+keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+held = []
+for _ in range(40):
+    large = libc.malloc(4 << 20)
+    ctypes.memset(large, 1, 4 << 20)
+    held.append((large, libc.malloc(4096)))  # what stays in use behind each
+for large, _ in held:
+    libc.free(large)
+freed = mib()
+give_back()
+print(freed - mib())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc's allocator only")
+def test_gaps_between_what_is_in_use_go_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", _GAPS], check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 100
+
+
 def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
