@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import TILE, Block, blocks
 from geoseg.inference.recipe import Recipe
@@ -51,7 +53,9 @@ class ScenePlan:
         width = max(b.width for b in self.blocks)
         source_width = max(min(width + 2 * window, recipe.scene.width), window)
         strips = 2 * 4 * n_classes * window * width
-        pieces = 4 * n_bands * source_width * (3 * window + min(recipe.scene.block_shape[0], 1024))
+        # as they are stored, or float32; and where they are valid
+        stored = min(max(np.dtype(b.dtype).itemsize for b in recipe.bands), 4)
+        pieces = (stored * n_bands + 1) * source_width * (3 * window + min(recipe.scene.block_shape[0], 1024))
         batch = 4 * batch_size * window**2 * (n_bands + 2 * n_classes)
         outputs = 8 * TILE * width
         if probabilities:
