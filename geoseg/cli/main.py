@@ -23,6 +23,7 @@ _COMMANDS = {
     "run": "Segment rasters: class map, confidence, polygons and areas for each.",
     "change": "What became what between two dates: change map, polygons and transition matrix.",
     "vectorize": "Polygons of any categorical raster: a valid coverage with true areas.",
+    "batch": "Run a pipeline file again and again: only what is new or changed.",
     "areas": "Areas of a class map, with their uncertainty from a reference sample; or draw that sample.",
     "info": "Show what geoseg sees in a raster, and which models fit it.",
     "models": "List the shipped models, or show one.",

@@ -9,10 +9,13 @@ import yaml
 
 from geoseg.errors import GeosegError, printable
 
-__all__ = ["MAX_BYTES", "PlainYamlError", "read_plain_yaml"]
+__all__ = ["MAX_BYTES", "Lines", "PlainYamlError", "read_plain_yaml", "read_plain_yaml_with_lines"]
 
 MAX_BYTES = 1 << 20
-"""Largest file that is read; a card is a few kilobytes."""
+"""Largest file that is read; what people write is a few kilobytes."""
+
+Lines = dict[tuple[str | int, ...], int]
+"""From the path of a value, by keys and places in lists, to the line where it is written, counted from 1."""
 
 _MAX_DEPTH = 20
 
@@ -38,14 +41,25 @@ def read_plain_yaml(path: Path) -> Any:
     Raises:
         PlainYamlError: Saying what is wrong, in which line.
     """
+    return read_plain_yaml_with_lines(path)[0]
+
+
+def read_plain_yaml_with_lines(path: Path) -> tuple[Any, Lines]:
+    """What `read_plain_yaml` gives, and where in the file it is written, for messages that name the line.
+
+    Raises:
+        PlainYamlError: Saying what is wrong, in which line.
+    """
     text = _text(path)
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
-            return None
+            return None, {}
         _check_keys(node)
-        return yaml.safe_load(text)
+        lines: Lines = {(): node.start_mark.line + 1}
+        _note_lines(node, (), lines)
+        return yaml.safe_load(text), lines
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise PlainYamlError(f"{line}{printable(error.problem or error.context or 'not YAML')}") from error
@@ -62,7 +76,7 @@ def _text(path: Path) -> str:
         if not stat.S_ISREG(info.st_mode):
             raise PlainYamlError("it is not a regular file")
         if info.st_size > MAX_BYTES:
-            raise PlainYamlError(f"it has {info.st_size} bytes, more than the {MAX_BYTES} a card may have")
+            raise PlainYamlError(f"it has {info.st_size} bytes, more than the {MAX_BYTES} such a file may have")
         with path.open("rb") as file:
             return file.read(MAX_BYTES).decode("utf-8")
     except OSError as error:
@@ -97,6 +111,18 @@ def _check_word(word: str, line: str) -> None:
                 f"{line}: YAML reads {printable(word)} as {reading}: "
                 "put text in quotes, write true or false, and numbers without leading zeros"
             )
+
+
+def _note_lines(node: yaml.Node, where: tuple[str | int, ...], lines: Lines) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            lines[*where, i] = item.start_mark.line + 1
+            _note_lines(item, (*where, i), lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            # where the key is: what is wrong with a value is looked for beside it
+            lines[*where, key.value] = key.start_mark.line + 1
+            _note_lines(value, (*where, key.value), lines)
 
 
 def _check_keys(node: yaml.Node) -> None:

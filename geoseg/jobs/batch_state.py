@@ -1,0 +1,215 @@
+"""What a batch knows of its scenes from run to run: one SQLite file beside the results.
+
+It holds what the results themselves cannot tell: how often a scene failed, why, and when. Everything else in it saves
+time: if the file is lost or damaged, results are opened and compared again, and nothing is computed that is there.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal, Self
+
+from geoseg.errors import InputError, OutputError, printable
+
+__all__ = ["SceneRow", "State", "read_fact", "read_state"]
+
+_FORMAT = 1
+_Kind = Literal["done", "failed", "retired", "begun"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneRow:
+    """What is known of one scene."""
+
+    id: str
+    """Name of its outputs."""
+    href: str
+    """Its file, or its URL without what follows a question mark."""
+    status: _Kind
+    """``retired``: its results were removed, as retention asks; ``begun``: never ended."""
+    signature: str = ""
+    """Of the file when it was computed, or failed."""
+    settings: str = ""
+    """Of the pipeline when it was computed, or failed."""
+    key: str = ""
+    """Run key of its results."""
+    place: str = ""
+    """Of its pixel grid: scenes of one place have the same."""
+    acquired: str = ""
+    """When it was taken, in ISO 8601; empty where not known."""
+    own: bool = False
+    """Whether this pipeline made the results, rather than finding them."""
+    tries: int = 0
+    """Failures since it last succeeded, changed or was released."""
+    deaths: int = 0
+    """Runs that died while it was under way."""
+    under_way: bool = False
+    """Whether a run works on it, or died doing so."""
+    reason: str = ""
+    """Why it failed."""
+    tried_at: float = 0.0
+    """When it failed last, in seconds since 1970."""
+
+
+_COLUMNS = tuple(f.name for f in fields(SceneRow))
+_TABLES = f"""
+CREATE TABLE scenes ({", ".join(f"{c} PRIMARY KEY" if c == "id" else c for c in _COLUMNS)}) WITHOUT ROWID;
+CREATE TABLE facts (name PRIMARY KEY, value) WITHOUT ROWID;
+"""
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM scenes"  # noqa: S608 - names of columns, from the code
+_INSERT = f"INSERT OR REPLACE INTO scenes VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - question marks
+
+
+class State:
+    """The state file, open for writing by the one process that holds the output folder."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, notes: tuple[str, ...]) -> None:
+        """Use :meth:`open`."""
+        self.path, self._connection = path, connection
+        self.notes = notes
+        """What was found to be wrong with it, to be said."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, pipeline: str) -> Iterator[Self]:
+        """The state of a pipeline, begun anew where there is none, or none that can be read.
+
+        Raises:
+            InputError: If it is that of another pipeline.
+            OutputError: If it cannot be written.
+        """
+        notes: list[str] = []
+        with _named(path):
+            if path.exists() and (fault := _fault(path)) is not None:
+                # kept for whoever wants to know; one is enough
+                aside = path.with_name(f"{path.name}.damaged")
+                path.replace(aside)
+                for ending in ("-journal", "-wal", "-shm"):
+                    path.with_name(path.name + ending).unlink(missing_ok=True)
+                notes.append(
+                    f"the state file {path} is damaged ({fault}): it is kept as {aside.name} and begun anew; what is "
+                    "done is compared with the inputs again, counts of failures are lost"
+                )
+            connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+            try:
+                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {_FORMAT};COMMIT;")
+                state = cls(path, connection, notes=tuple(notes))
+                owner = state.fact("pipeline")
+                if owner not in ("", pipeline):
+                    raise InputError(
+                        f"{printable(path.parent)} holds the results of pipeline {printable(owner)!r}, not of "
+                        f"{pipeline!r}: name another output, or, if it was renamed, remove {path.name} there"
+                    )
+                if not owner:
+                    state.set_fact("pipeline", pipeline)
+                yield state
+            finally:
+                connection.close()
+
+    def rows(self) -> dict[str, SceneRow]:
+        """All scenes by id."""
+        return {row.id: row for row in _rows(self._connection)}
+
+    def put(self, rows: Iterable[SceneRow]) -> None:
+        """Write rows, all or none, replacing those of the same id."""
+        with _named(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(_INSERT, [astuple(row) for row in rows])
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def fact(self, name: str) -> str:
+        """Something known of the whole; empty where it is not."""
+        found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return "" if found is None else str(found[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Remember something of the whole."""
+        with _named(self.path):
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def bury(self) -> list[SceneRow]:
+        """Count the death of a run against the scenes that were under way in it; those scenes."""
+        dead = [replace(row, under_way=False, deaths=row.deaths + 1) for row in self.rows().values() if row.under_way]
+        if dead:
+            self.put(dead)
+        return dead
+
+    def nothing_under_way(self) -> None:
+        """A run ends on purpose: nothing that was under way is to blame for it."""
+        with _named(self.path):
+            self._connection.execute("UPDATE scenes SET under_way = 0 WHERE under_way")
+
+
+def read_state(path: Path) -> tuple[dict[str, SceneRow], str]:
+    """The scenes in a state file that is only looked at, and what is wrong with it, if anything."""
+    if not path.exists():
+        return {}, ""
+    if (fault := _fault(path)) is not None:
+        return {}, f"the state file {path} is damaged ({fault}): the next run begins it anew"
+    with _reading(path) as connection:
+        return {row.id: row for row in _rows(connection)}, ""
+
+
+def read_fact(path: Path, name: str) -> str:
+    """Something known of the whole, from a state file that is only looked at; empty where it is not."""
+    if not path.exists() or _fault(path) is not None:
+        return ""
+    with _reading(path) as connection:
+        found = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return "" if found is None else str(found[0])
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[SceneRow]:
+    for values in connection.execute(_SELECT):
+        row = dict(zip(_COLUMNS, values, strict=True))
+        yield SceneRow(**row | {"own": bool(row["own"]), "under_way": bool(row["under_way"])})
+
+
+def _fault(path: Path) -> str | None:
+    """What is wrong with a state file."""
+    try:
+        if path.stat().st_size == 0:
+            return None  # as sqlite leaves it before anything was written
+        with _reading(path) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                return printable(found)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version != _FORMAT:
+                return f"its format is {version}, this geoseg writes {_FORMAT}"
+            list(_rows(connection))
+            connection.execute("SELECT name, value FROM facts").fetchall()
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        return printable(error)
+    return None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    # rw: a run that was killed while it wrote leaves a journal that only a writer may roll back; where nothing can be
+    # written SQLite reads only
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of SQLite and the disk, with the file and the mend."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"cannot write the state file {printable(path)}: {printable(error)}; check that its disk has room and is "
+            "writable, then run again"
+        ) from error

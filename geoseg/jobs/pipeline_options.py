@@ -1,0 +1,88 @@
+"""A pipeline's steps as what `geoseg run` is asked for, and the digest that tells one asking from another."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from geoseg.errors import GeosegError
+from geoseg.inference.recipe import FORMAT_VERSION, Choices
+from geoseg.jobs.outcome import Options
+from geoseg.jobs.pipeline import Pipeline
+from geoseg.jobs.pipeline_parts import AreasStep, SegmentStep, VectorizeStep
+from geoseg.models.load import Model, load_model
+from geoseg.vector.min_area import parse_min_area
+from geoseg.vector.simplify import parse_distance
+from geoseg.vector.vectorizer import Outlines
+
+__all__ = ["Asked", "asked_of"]
+
+_CHOICES = ("window", "overlap", "blend", "batch_size", "device", "precision", "threads", "seed", "force")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a pipeline asks of each scene."""
+
+    model: Model
+    """As loaded."""
+    options: Options
+    """How it is run, and what is made of the class map."""
+    notes: tuple[str, ...]
+    """What was found in the zones that a user would want to know."""
+
+    @property
+    def settings(self) -> str:
+        """SHA-256 of all that shapes results beside the scene itself.
+
+        What only says where and how fast it is computed is left out.
+        """
+        options, choices = self.options, self.options.choices
+        content = {
+            "format": FORMAT_VERSION,
+            "model": self.model.digest,
+            "choices": [choices.window, choices.overlap, choices.blend, choices.precision, choices.seed, choices.force],
+            "pixels": [options.bands, options.scale, options.offset],
+            "outputs": [options.formats, options.probabilities],
+            "parameters": options.parameters,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def asked_of(pipeline: Pipeline) -> Asked:
+    """The model and the options of a pipeline.
+
+    Raises:
+        GeosegError: If the model or the zones cannot be used; the message names file, line and key.
+    """
+    from geoseg.area.zone_file import read_zones
+
+    steps = pipeline.spec.steps
+    segment, vectorize = steps.segment or SegmentStep(), steps.vectorize or VectorizeStep(formats=())
+    areas = steps.areas or AreasStep()
+    try:
+        model = load_model(pipeline.model)
+    except GeosegError as error:
+        raise type(error)(f"{pipeline.where(('model',))}: {error}") from error
+    zones = None
+    if areas.zones is not None and areas.zone_id is not None:
+        try:
+            zones = read_zones(str(pipeline.resolve(areas.zones)), id_column=areas.zone_id)
+        except GeosegError as error:
+            raise type(error)(f"{pipeline.where(('steps', 'areas', 'zones'))}: {error}") from error
+    options = Options(
+        choices=Choices(**{name: getattr(segment, name) for name in _CHOICES}),
+        bands=segment.bands,
+        scale=segment.scale,
+        offset=segment.offset,
+        block_size=segment.block_size,
+        formats=vectorize.formats,
+        probabilities=segment.probabilities,
+        outlines=Outlines(
+            connectivity=vectorize.connectivity,
+            smooth=vectorize.smooth,
+            simplify=None if vectorize.simplify is None else parse_distance(vectorize.simplify),
+        ),
+        min_area=None if vectorize.min_area is None else parse_min_area(vectorize.min_area),
+        zones=zones,
+    )
+    return Asked(model=model, options=options, notes=() if zones is None else zones.notes)
