@@ -166,7 +166,7 @@ def retry(file: Path, scenes: tuple[str, ...]) -> None:
 
     pipeline = load_pipeline(file)
 
-    from geoseg.jobs.batch import release
+    from geoseg.jobs.batch_retry import release
 
     for row in release(pipeline, scenes):
         click.echo(row.id)

@@ -6,16 +6,15 @@ state file remembers what they cannot tell, above all failures, and saves openin
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from geoseg.errors import GeosegError, InputError, OutputError, printable
+from geoseg.errors import OutputError, printable
 from geoseg.jobs.batch_lock import alone
-from geoseg.jobs.batch_report import BatchReport, SceneReport, write_metrics, write_summary
+from geoseg.jobs.batch_report import BatchReport, Became, SceneReport, write_metrics, write_summary
 from geoseg.jobs.batch_state import SceneRow, State
 from geoseg.jobs.batch_survey import Found, find_inputs, next_try, shown, signature, survey
 from geoseg.jobs.cluster import Pool, connect
@@ -24,17 +23,16 @@ from geoseg.jobs.notify import notify
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome
 from geoseg.jobs.pipeline import Pipeline
 from geoseg.jobs.pipeline_options import Asked, asked_of
-from geoseg.jobs.places import Dated, older_than_kept
+from geoseg.jobs.pipeline_parts import Retention
 from geoseg.jobs.publish import finished_areas
-from geoseg.jobs.results import place_of, results_in
-from geoseg.jobs.retention import remove_results
+from geoseg.jobs.results import results_in
+from geoseg.jobs.retention import not_worth_computing, remove_old
 from geoseg.jobs.run import plan_run, run
 from geoseg.outputs.tables import write_combined_areas
 
-__all__ = ["release", "run_batch"]
+__all__ = ["run_batch"]
 
 Say = Callable[[str], None]
-_NOTHING = frozenset({"new", "changed", "unchecked"})
 
 
 def _silent(_: Event) -> None:
@@ -63,55 +61,35 @@ def run_batch(pipeline: Pipeline, *, listen: Listener = _silent, say: Say = prin
         for note in state.notes:
             say(note)
         state.set_fact("started", started.isoformat())
-        scenes: list[SceneReport] = []
+        reports: dict[str, SceneReport] = {}
+
+        def ended(**how: Any) -> BatchReport:
+            return replace(plain, seconds=time.monotonic() - began, scenes=tuple(reports.values()), **how)
+
         try:
-            batch = _Batch(
-                pipeline=pipeline, state=state, asked=asked_of(pipeline), listen=listen, say=say, began=began
-            )
-            scenes = batch.run()
-        except GeosegError as error:
-            report = replace(plain, seconds=time.monotonic() - began, error=str(error))
+            _Batch(
+                pipeline=pipeline,
+                state=state,
+                asked=asked_of(pipeline),
+                listen=listen,
+                say=say,
+                began=began,
+                reports=reports,
+            ).run()
+        except Exception as error:
             with suppress(OutputError):
-                _leave(pipeline, state, report, say)
+                state.nothing_under_way()
+                _leave(pipeline, state, ended(error=str(error) or type(error).__name__), say)
             raise
         except BaseException:
             # somebody ends it, and waits: no scene is to blame, and nobody is told
-            state.nothing_under_way()
             with suppress(OutputError):
-                write_summary(replace(plain, seconds=time.monotonic() - began, interrupted=True), pipeline.summary_file)
+                state.nothing_under_way()
+                write_summary(ended(interrupted=True), pipeline.summary_file)
             raise
-        report = replace(plain, seconds=time.monotonic() - began, scenes=tuple(scenes))
+        report = ended()
         _leave(pipeline, state, report, say)
     return report
-
-
-def release(pipeline: Pipeline, scenes: Sequence[str]) -> list[SceneRow]:
-    """Let scenes that failed be tried again by the next run, as if for the first time.
-
-    Args:
-        pipeline: Whose scenes.
-        scenes: Their ids or their files; none for all.
-
-    Returns:
-        The scenes that were released.
-
-    Raises:
-        BusyError: If a run is on.
-        InputError: If a name is none of a scene that failed.
-    """
-    with alone(pipeline.output), State.open(pipeline.state_file, pipeline.spec.name) as state:
-        failed = {row.id: row for row in state.rows().values() if row.status == "failed" or row.deaths}
-        if scenes:
-            by_name = {name: row for row in failed.values() for name in (row.id, row.href, Path(row.href).name)}
-            places = {str(Path(name).absolute()): name for name in scenes}
-            by_name |= {name: by_name[place] for place, name in places.items() if place in by_name}
-            if unknown := [name for name in scenes if name not in by_name]:
-                known = ", ".join(printable(i) for i in sorted(failed)) or "none"
-                raise InputError(f"{printable(unknown[0])} is no scene that failed: those are {known}")
-            failed = {by_name[name].id: by_name[name] for name in scenes}
-        released = [replace(row, tries=0, deaths=0, tried_at=0.0) for row in failed.values()]
-        state.put(released)
-    return released
 
 
 def _leave(pipeline: Pipeline, state: State, report: BatchReport, say: Say) -> None:
@@ -139,13 +117,13 @@ class _Batch:
     listen: Listener
     say: Say
     began: float
-    reports: dict[str, SceneReport] = field(default_factory=dict)
-    """By input: refused ones share their ids with others."""
+    reports: dict[str, SceneReport]
+    """What became of each, by input, filled as it goes: refused ones share their ids with others."""
     touched: bool = False
     """Whether any results came or went."""
 
-    def run(self) -> list[SceneReport]:
-        """Do all that is due; what became of each scene."""
+    def run(self) -> None:
+        """Do all that is due, and report what became of each scene."""
         for note in self.asked.notes:
             self.say(note)
         dead = self.state.bury()
@@ -155,18 +133,24 @@ class _Batch:
         hrefs = find_inputs(self.pipeline)
         if not hrefs:
             self.say(f"{printable(self.pipeline.path)}: no rasters in its inputs now")
-        found = survey(
-            self.pipeline, hrefs, self.state.rows(), settings=self.asked.settings, now=datetime.now(UTC)
-        )  # fmt: skip
+        rows = self.state.rows()
+        found = survey(self.pipeline, hrefs, rows, settings=self.asked.settings, now=datetime.now(UTC))
+        # failed once, and taken away since: nothing is left to tell
+        known = {scene.id for scene in found} | {row.id for row in rows.values() if row.status == "retired"}
+        self.state.forget(rows.keys() - known)
         for scene in found:
             self.reports[scene.href] = _report_of(scene)
             if scene.standing == "refused":
                 self.listen(Event(kind="failed", scene=scene.id, text=scene.reason))
-        self._compute(self._without_the_old([scene for scene in found if scene.due]))
-        self._retire()
+        rule = self.pipeline.spec.retention
+        due = [scene for scene in found if scene.due]
+        if rule is not None:
+            due = self._without_the_old(due)
+        self._compute(due)
+        if rule is not None:
+            self._retire(rule)
         if self.touched or not (self.pipeline.output / "areas.csv").is_file():
             self._combine()
-        return [self.reports[scene.href] for scene in found]
 
     def _compute(self, due: list[Found]) -> None:
         groups = list(self._groups(due))
@@ -180,8 +164,6 @@ class _Batch:
             with _pool(self.pipeline, self.asked) as pool:
                 while groups and not self._late():
                     self._group([scene for scene in groups.pop(0) if not self._adopt(scene)], pool)
-        for scene in (scene for group in groups for scene in group):
-            self.reports[scene.href] = replace(self.reports[scene.href], became="left")
         if groups:
             n = sum(map(len, groups))
             self.say(f"the deadline of {self.pipeline.spec.deadline} has passed: {n} scenes are left for the next run")
@@ -283,45 +265,19 @@ class _Batch:
 
     def _without_the_old(self, due: list[Found]) -> list[Found]:
         """Scenes that are worth computing: not those that would be removed at the end of this very run."""
-        rule = self.pipeline.spec.retention
-        if rule is None:
-            return due
-        dated = [_dated(row) for row in self.state.rows().values() if row.status in ("done", "retired")]
-        fresh: dict[str, Found] = {}
+        old = {row.id: row for row in not_worth_computing(self.pipeline, due, self.asked, self.state)}
+        self.state.put(old.values())
         for scene in due:
-            if scene.standing != "new":
-                continue
-            plan = next(plan_run([scene.href], self.asked.model, self.asked.options, listen=_silent))
-            if isinstance(plan, SceneOutcome):
-                continue  # it fails, and says so, when it is run
-            source = plan.recipe.scene
-            acquired = "" if source.acquired is None else source.acquired.isoformat()
-            row = replace(scene.row, place=place_of(source.geobox), acquired=acquired)
-            fresh[scene.id] = replace(scene, row=row)
-            dated = [*(d for d in dated if d.id != scene.id), _dated(row)]
-        old = {s.id for s in older_than_kept(dated, keep_dates=rule.keep_dates, keep_days=rule.keep_days)} & set(fresh)
-        for scene in (fresh[i] for i in sorted(old)):
-            self.state.put([replace(scene.row, status="retired", own=False)])
-            self.reports[scene.href] = replace(self.reports[scene.href], became="retired")
-            self.listen(Event(kind="note", scene=scene.id, text="older than retention keeps: not computed"))
+            if scene.id in old:
+                self.reports[scene.href] = replace(self.reports[scene.href], became="retired")
+                self.listen(Event(kind="note", scene=scene.id, text="older than retention keeps: not computed"))
         return [scene for scene in due if scene.id not in old]
 
-    def _retire(self) -> None:
-        """Remove results that are older than what is kept, of those that this pipeline has made."""
-        rule = self.pipeline.spec.retention
-        rows = self.state.rows()
-        if rule is None:
-            return
-        dated = [_dated(row) for row in rows.values() if row.status in ("done", "retired")]
+    def _retire(self, rule: Retention) -> None:
+        """Remove results that are older than what is kept."""
         by_id = {report.id: href for href, report in self.reports.items() if report.became != "refused"}
-        for scene in older_than_kept(dated, keep_dates=rule.keep_dates, keep_days=rule.keep_days):
-            row = rows[scene.id]
-            if not row.own:
-                continue
-            # first, so that a removal that is cut off is taken up again, and is not taken for results to be made
-            if row.status == "done":
-                self.state.put([replace(row, status="retired")])
-            if remove_results(self.pipeline.output / row.id, row.key):
+        for row, removed in remove_old(self.pipeline.output, self.state, rule):
+            if removed:
                 self.touched = True
                 self.listen(
                     Event(kind="note", scene=row.id, text="older than retention keeps: its results are removed")
@@ -347,19 +303,20 @@ class _Batch:
 def _report_of(scene: Found) -> SceneReport:
     """What is told of a scene of which nothing becomes."""
     row = scene.row
-    became = {"quarantined": "quarantined", "refused": "refused", "retired": "retired", "gone": "gone"}
+    became: dict[str, Became] = {
+        "quarantined": "quarantined",
+        "refused": "refused",
+        "retired": "retired",
+        "gone": "gone",
+    }
     return SceneReport(
         id=row.id,
         href=shown(scene.href),
-        became=became.get(scene.standing, "unchanged"),  # type: ignore[arg-type] # one of them
+        became="left" if scene.due else became.get(scene.standing, "unchanged"),  # until something becomes of it
         reason=scene.reason,
         tries=row.tries,
         next_try=scene.next_try,
     )
-
-
-def _dated(row: SceneRow) -> Dated:
-    return Dated(id=row.id, place=row.place, acquired=row.acquired)
 
 
 def _pool(pipeline: Pipeline, asked: Asked) -> Any:

@@ -14,7 +14,7 @@ from geoseg.jobs.batch_survey import as_text
 from geoseg.outputs.aside import fsync_folder
 from geoseg.outputs.records import write_json, write_text
 
-__all__ = ["BatchReport", "SceneReport", "write_metrics", "write_summary"]
+__all__ = ["BatchReport", "Became", "SceneReport", "write_metrics", "write_summary"]
 
 Became = Literal["done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone"]
 _BECAME: tuple[Became, ...] = (

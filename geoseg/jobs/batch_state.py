@@ -125,6 +125,11 @@ class State:
                 raise
             self._connection.execute("COMMIT")
 
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop the rows of scenes."""
+        with _named(self.path):
+            self._connection.executemany("DELETE FROM scenes WHERE id = ?", [(i,) for i in ids])
+
     def fact(self, name: str) -> str:
         """Something known of the whole; empty where it is not."""
         found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -150,7 +155,7 @@ class State:
 
 def read_state(path: Path) -> tuple[dict[str, SceneRow], str]:
     """The scenes in a state file that is only looked at, and what is wrong with it, if anything."""
-    if not path.exists():
+    if _is_nothing(path):
         return {}, ""
     if (fault := _fault(path)) is not None:
         return {}, f"the state file {path} is damaged ({fault}): the next run begins it anew"
@@ -160,7 +165,7 @@ def read_state(path: Path) -> tuple[dict[str, SceneRow], str]:
 
 def read_fact(path: Path, name: str) -> str:
     """Something known of the whole, from a state file that is only looked at; empty where it is not."""
-    if not path.exists() or _fault(path) is not None:
+    if _is_nothing(path) or _fault(path) is not None:
         return ""
     with _reading(path) as connection:
         found = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -173,11 +178,16 @@ def _rows(connection: sqlite3.Connection) -> Iterator[SceneRow]:
         yield SceneRow(**row | {"own": bool(row["own"]), "under_way": bool(row["under_way"])})
 
 
+def _is_nothing(path: Path) -> bool:
+    """Whether there is no state yet; SQLite leaves an empty file before anything is written."""
+    return not path.exists() or path.stat().st_size == 0
+
+
 def _fault(path: Path) -> str | None:
     """What is wrong with a state file."""
     try:
-        if path.stat().st_size == 0:
-            return None  # as sqlite leaves it before anything was written
+        if _is_nothing(path):
+            return None
         with _reading(path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":

@@ -35,7 +35,9 @@ STANDINGS: dict[Standing, str] = {
 }
 """Where a scene can stand, and what that means."""
 _SIDES = ("", ".aux.xml", ".ovr", ".msk")
-_TAKEN = frozenset({"areas.csv", "run.json", "report.html", "batch.json", "batch.sqlite", "batch.sqlite.damaged"})
+_TAKEN = frozenset(
+    {"areas.csv", "run.json", "report.html", "batch.json", "batch.log", "batch.sqlite", "batch.sqlite.damaged"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ def survey(
             row = replace(row, signature="") if row.status == "done" else row
         found.append(_stand(pipeline, href, row, settings, now, retired=scene_id in old))
     here = {f.row.id for f in found}
-    gone = [r for r in rows.values() if r.id not in here and r.status in ("done", "failed")]
+    gone = [r for r in rows.values() if r.id not in here and (pipeline.output / r.id / f"{r.id}.json").is_file()]
     return [*found, *(Found(href=r.href, row=r, standing="gone") for r in sorted(gone, key=lambda r: r.id))]
 
 

@@ -22,7 +22,7 @@ def parse_duration(text: str) -> timedelta:
         >>> parse_duration("90min")
         datetime.timedelta(seconds=5400)
     """
-    if not re.match(DURATION, text):
+    if not re.fullmatch(DURATION, text):
         raise ParameterError(
             f"{printable(text)!r} is not a duration: give a number and its unit, one of s, min, h, d, such as 90min"
         )
@@ -34,12 +34,12 @@ def said(seconds: float) -> str:
     """A duration as people read it, to two figures or so.
 
     Example:
-        >>> said(42), said(5400), said(200_000)
-        ('42 s', '1 h 30 min', '2 d 8 h')
+        >>> said(0.42), said(5400), said(200_000)
+        ('0.4 s', '1 h 30 min', '2 d 7 h')
     """
     whole = round(seconds)
     for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
         if whole >= size:
             rest = whole % size // part
             return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
-    return f"{whole} s"
+    return f"{whole} s" if seconds >= 10 else f"{round(seconds, 1):g} s"

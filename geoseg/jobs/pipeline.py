@@ -24,7 +24,6 @@ from geoseg.jobs.pipeline_parts import (
     check_input,
 )
 from geoseg.models.plain_yaml import Lines, PlainYamlError, read_plain_yaml_with_lines
-from geoseg.scene.guard import DRIVERS, is_remote
 
 __all__ = ["Pipeline", "PipelineSpec", "load_pipeline", "pipeline_schema"]
 
@@ -127,6 +126,8 @@ class Pipeline:
         Raises:
             InputError: If a folder that is named is not there: an unmounted disk must not pass for an empty one.
         """
+        from geoseg.scene.guard import DRIVERS, is_remote  # brings GDAL, which a file need not be read with
+
         named = []
         for i, text in enumerate(self.spec.inputs):
             if is_remote(text):

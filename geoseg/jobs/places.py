@@ -49,7 +49,7 @@ def pairs(scenes: Iterable[Dated]) -> list[tuple[Dated, Dated]]:
         >>> [(before.id, after.id) for before, after in pairs([b, a])]
         [('3', '4')]
     """
-    found = []
+    found: list[tuple[Dated, Dated]] = []
     for place in by_place(scenes).values():
         once = list({scene.time: scene for scene in reversed(place)}.values())[::-1]
         found += pairwise(once)

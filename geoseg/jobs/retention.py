@@ -1,12 +1,83 @@
-"""Removing results that are older than a pipeline keeps: only what it made itself, file by file."""
+"""Results that are older than a pipeline keeps: not made, or removed, file by file, where it made them itself."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from geoseg.errors import OutputError, printable
-from geoseg.jobs.results import read_item
+from geoseg.jobs.batch_state import SceneRow, State
+from geoseg.jobs.batch_survey import Found
+from geoseg.jobs.outcome import SceneOutcome
+from geoseg.jobs.pipeline import Pipeline
+from geoseg.jobs.pipeline_options import Asked
+from geoseg.jobs.pipeline_parts import Retention
+from geoseg.jobs.places import Dated, older_than_kept
+from geoseg.jobs.results import place_of, read_item, results_in
+from geoseg.jobs.run import plan_run
 from geoseg.outputs.aside import fsync_folder
 
-__all__ = ["remove_results"]
+__all__ = ["not_worth_computing", "remove_old", "remove_results"]
+
+
+def not_worth_computing(pipeline: Pipeline, due: Iterable[Found], asked: Asked, state: State) -> list[SceneRow]:
+    """New scenes that are older than what is kept, as rows that say so; what cannot be opened is none of them.
+
+    Args:
+        pipeline: Says what is kept.
+        due: Scenes to be computed.
+        asked: What for.
+        state: Knows the dates of the others.
+    """
+    rule = pipeline.spec.retention
+    if rule is None:
+        return []
+    dated = {row.id: _dated(row) for row in state.rows().values() if row.status in ("done", "retired")}
+    new: dict[str, SceneRow] = {}
+    for scene in due:
+        if scene.standing != "new":
+            there = results_in(pipeline.output / scene.id)
+            if there is not None and scene.id not in dated:
+                dated[scene.id] = Dated(id=scene.id, place=there.place, acquired=there.acquired)
+            continue
+        plan = next(plan_run([scene.href], asked.model, asked.options))
+        if isinstance(plan, SceneOutcome):
+            continue  # it fails, and says so, when it is run
+        source = plan.recipe.scene
+        acquired = "" if source.acquired is None else source.acquired.isoformat()
+        new[scene.id] = replace(
+            scene.row, status="retired", own=False, place=place_of(source.geobox), acquired=acquired
+        )
+        dated[scene.id] = _dated(new[scene.id])
+    return [new[scene.id] for scene in _old(dated.values(), rule) if scene.id in new]
+
+
+def remove_old(output: Path, state: State, rule: Retention) -> Iterator[tuple[SceneRow, bool]]:
+    """Remove what is older than what is kept, of the results that the pipeline made itself.
+
+    Yields:
+        The scene, and whether results of it were removed now.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    rows = state.rows()
+    dated = [_dated(row) for row in rows.values() if row.status in ("done", "retired")]
+    for scene in _old(dated, rule):
+        row = rows[scene.id]
+        if not row.own:
+            continue
+        # the row first: a removal that is cut off is then taken up again, and not taken for results to be made
+        if row.status == "done":
+            state.put([replace(row, status="retired")])
+        yield row, remove_results(output / row.id, row.key)
+
+
+def _old(scenes: Iterable[Dated], rule: Retention) -> list[Dated]:
+    return older_than_kept(list(scenes), keep_dates=rule.keep_dates, keep_days=rule.keep_days)
+
+
+def _dated(row: SceneRow) -> Dated:
+    return Dated(id=row.id, place=row.place, acquired=row.acquired)
 
 
 def remove_results(folder: Path, key: str) -> bool:

@@ -84,9 +84,10 @@ def _command(pipeline: Pipeline) -> list[str]:
 
 def _cron(pipeline: Pipeline) -> str:
     times, zone = _times(pipeline)
-    log = pipeline.output.with_name(f"{pipeline.output.name}.log")
+    folder, log = shlex.quote(str(pipeline.output)), shlex.quote(str(pipeline.output / "batch.log"))
+    command = f"mkdir -p {folder} && {shlex.join(_command(pipeline))} -q >> {log} 2>&1"
     # cron takes % for the end of the line
-    command = f"{shlex.join(_command(pipeline))} -q >> {shlex.quote(str(log))} 2>&1".replace("%", "\\%")
+    command = command.replace("%", "\\%")
     return (
         f"# geoseg pipeline {pipeline.spec.name}; add to the table that crontab -e opens.\n"
         "# cronie (Fedora, RHEL, SUSE, Arch) reads CRON_TZ; the cron of Debian and Ubuntu goes by the machine's\n"
@@ -161,12 +162,11 @@ def _slurm(pipeline: Pipeline) -> str:
     deadline = pipeline.spec.deadline
     # a scene that was begun just before the deadline is to be finished
     minutes = _SLACK_MIN + (math.ceil(parse_duration(deadline).total_seconds() / 60) if deadline else 11 * 60)
-    log = pipeline.output.with_name(f"{pipeline.output.name}.slurm-%j.log")
     cores = max(1, pipeline.spec.compute.workers)
     return (
         "#!/bin/bash\n"
         f"#SBATCH --job-name={name}\n"
-        f"#SBATCH --output={_slurm_path(log)}\n"
+        f"#SBATCH --output={name}.%j.log\n"
         f"#SBATCH --time={minutes // 60:02}:{minutes % 60:02}:00\n"
         f"#SBATCH --cpus-per-task={4 * cores}\n"
         f"#SBATCH --mem={8 * cores}G\n"
@@ -183,15 +183,6 @@ def _slurm(pipeline: Pipeline) -> str:
         "# exec: the signal goes to geoseg itself\n"
         f"exec {shlex.join(_command(pipeline))}\n"
     )
-
-
-def _slurm_path(path: Path) -> str:
-    text = str(path)
-    if any(c in text for c in " \"'\\"):
-        raise ParameterError(
-            f"{printable(path)} has spaces or quotes in it, which #SBATCH lines cannot hold: name another output"
-        )
-    return text
 
 
 def _kubernetes(pipeline: Pipeline, container: Container) -> str:

@@ -115,9 +115,9 @@ def serve(
             say(f"{signal.Signals(stop.number).name}: stopping")
             try:
                 runner.stop(stop.number, grace)
-                scheduler.shutdown(wait=True)
             except _Stop:
                 runner.kill()
+            if scheduler.running:  # not so where the signal came before it was
                 scheduler.shutdown(wait=True)
     return 0
 
