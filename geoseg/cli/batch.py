@@ -84,16 +84,16 @@ def status(file: Path, as_json: bool) -> None:
     Nothing is opened, computed or changed. A table on a terminal, CSV in a pipe.
     """
     from geoseg.cli.show import show_table
-    from geoseg.jobs.batch_lock import holder_of
-    from geoseg.jobs.batch_state import read_state
+    from geoseg.jobs.batch_state import BATCH_LOCK, read_state
     from geoseg.jobs.batch_survey import find_inputs, survey
+    from geoseg.jobs.lock import holder_of
     from geoseg.jobs.pipeline import load_pipeline
     from geoseg.jobs.pipeline_options import asked_of
 
     pipeline = load_pipeline(file)
     rows, fault = read_state(pipeline.state_file)
     found = survey(pipeline, find_inputs(pipeline), rows, settings=asked_of(pipeline).settings, now=datetime.now(UTC))
-    holder = holder_of(pipeline.output)
+    holder = holder_of(pipeline.output, BATCH_LOCK)
     if fault:
         click.echo(fault, err=True)
     if holder is not None:

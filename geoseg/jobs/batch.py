@@ -13,21 +13,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geoseg.errors import OutputError, printable
-from geoseg.jobs.batch_lock import alone
 from geoseg.jobs.batch_report import BatchReport, Became, SceneReport, write_metrics, write_summary
-from geoseg.jobs.batch_state import SceneRow, State
+from geoseg.jobs.batch_state import BATCH_LOCK, SceneRow, State
 from geoseg.jobs.batch_survey import Found, find_inputs, next_try, shown, signature, survey
 from geoseg.jobs.cluster import Pool, connect
 from geoseg.jobs.duration import parse_duration
+from geoseg.jobs.journal import parts_folder
+from geoseg.jobs.lock import STATE, hold
 from geoseg.jobs.notify import notify
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome
 from geoseg.jobs.pipeline import Pipeline
 from geoseg.jobs.pipeline_options import Asked, asked_of
 from geoseg.jobs.pipeline_parts import Retention
-from geoseg.jobs.publish import finished_areas
 from geoseg.jobs.results import results_in
 from geoseg.jobs.retention import not_worth_computing, remove_old
 from geoseg.jobs.run import plan_run, run
+from geoseg.jobs.standing import standing_of
 from geoseg.outputs.tables import write_combined_areas
 
 __all__ = ["run_batch"]
@@ -51,13 +52,13 @@ def run_batch(pipeline: Pipeline, *, listen: Listener = _silent, say: Say = prin
         What became of each scene; its exit code is the command's.
 
     Raises:
-        BusyError: If another run of a batch holds the output folder.
+        HeldError: If another run of a batch holds the output folder.
         GeosegError: If nothing could start: a model or zones that cannot be used, an output that cannot be written.
             That, too, is in the summary, and told to whoever is to be notified.
     """
     began, started = time.monotonic(), datetime.now(UTC)
     plain = BatchReport(pipeline=pipeline.spec.name, started=started, seconds=0.0)
-    with alone(pipeline.output), State.open(pipeline.state_file, pipeline.spec.name) as state:
+    with hold(pipeline.output, BATCH_LOCK), State.open(pipeline.state_file, pipeline.spec.name) as state:
         for note in state.notes:
             say(note)
         state.set_fact("started", started.isoformat())
@@ -183,11 +184,12 @@ class _Batch:
     def _adopt(self, scene: Found) -> bool:
         """Whether a scene has the very results it would get; then they are taken for done."""
         folder = self.pipeline.output / scene.id
-        if not (folder / f"{scene.id}.json").is_file():
+        # a run that died after its last rename has left parts, which the next run of that scene removes
+        if not (folder / f"{scene.id}.json").is_file() or parts_folder(self.pipeline.output / STATE, scene.id).exists():
             return False
         now = signature(scene.href)  # before it is opened: what is written into it later is seen the next time
         plan = next(plan_run([scene.href], self.asked.model, self.asked.options, listen=_silent))
-        if isinstance(plan, SceneOutcome) or finished_areas(folder, plan.recipe.key, self.asked.options) is None:
+        if isinstance(plan, SceneOutcome) or standing_of(folder, plan.recipe, self.asked.options).kind != "done":
             return False
         # results that a killed run of this pipeline had begun are its own
         own = scene.row.own or (scene.row.status == "begun" and bool(scene.row.settings))
@@ -287,15 +289,12 @@ class _Batch:
 
     def _combine(self) -> None:
         """The areas of all scenes in one table: `run` knows only those that it was given."""
-        tables = {}
-        for row in sorted(self.state.rows().values(), key=lambda r: r.id):
-            if row.status == "done":
-                table = finished_areas(self.pipeline.output / row.id, row.key, self.asked.options)
-                if table is not None:
-                    tables[row.id] = table
+        done = [row.id for row in self.state.rows().values() if row.status == "done"]
+        tables = {name: self.pipeline.output / name / f"{name}_areas.csv" for name in sorted(done)}
+        tables = {name: table for name, table in tables.items() if table.is_file()}
         path = self.pipeline.output / "areas.csv"
         if tables:
-            write_combined_areas(tables, path)
+            write_combined_areas(tables, path, without=() if self.asked.options.probabilities else ("expected_ha",))
         else:
             path.unlink(missing_ok=True)
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from geoseg.errors import InputError, printable
-from geoseg.jobs.batch_lock import alone
-from geoseg.jobs.batch_state import SceneRow, State
+from geoseg.jobs.batch_state import BATCH_LOCK, SceneRow, State
+from geoseg.jobs.lock import hold
 from geoseg.jobs.pipeline import Pipeline
 
 __all__ = ["release"]
@@ -23,10 +23,10 @@ def release(pipeline: Pipeline, scenes: Sequence[str]) -> list[SceneRow]:
         The scenes that were released.
 
     Raises:
-        BusyError: If a run is on.
+        HeldError: If a run is on.
         InputError: If a name is none of a scene that failed.
     """
-    with alone(pipeline.output), State.open(pipeline.state_file, pipeline.spec.name) as state:
+    with hold(pipeline.output, BATCH_LOCK), State.open(pipeline.state_file, pipeline.spec.name) as state:
         failed = {row.id: row for row in state.rows().values() if row.status == "failed" or row.deaths}
         if scenes:
             by_name = {name: row for row in failed.values() for name in (row.id, row.href, Path(row.href).name)}

@@ -13,8 +13,10 @@ from typing import Literal, Self
 
 from geoseg.errors import InputError, OutputError, printable
 
-__all__ = ["SceneRow", "State", "read_fact", "read_state"]
+__all__ = ["BATCH_LOCK", "SceneRow", "State", "read_fact", "read_state"]
 
+BATCH_LOCK = Path(".batch.lock")
+"""Held in the output folder while a batch is at work, beside the lock of each run of it."""
 _FORMAT = 1
 _Kind = Literal["done", "failed", "retired", "begun"]
 

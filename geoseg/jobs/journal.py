@@ -24,7 +24,7 @@ from geoseg.inference.lattice import Block
 from geoseg.jobs.block import BlockResult
 from geoseg.outputs.parts import Part
 
-__all__ = ["Journal", "finished_blocks"]
+__all__ = ["Journal", "finished_blocks", "parts_folder"]
 
 _VERSION = 1
 _NAME = "journal.sqlite"
@@ -83,7 +83,7 @@ class Journal:
 
     def folder(self, scene: str) -> Path:
         """Where the parts of a scene lie."""
-        return self._state / _PARTS / scene
+        return parts_folder(self._state, scene)
 
     def cut(self, scene: str, key: str) -> tuple[int, int] | None:
         """Height and width of the blocks that a scene was cut into when it was begun with this key."""
@@ -155,6 +155,11 @@ class Journal:
             shutil.rmtree(self.folder(scene), ignore_errors=True)
 
 
+def parts_folder(state: Path, scene: str) -> Path:
+    """Where the parts of a scene lie in a state folder."""
+    return state / _PARTS / scene
+
+
 def finished_blocks(state: Path, scene: str, key: str) -> tuple[tuple[int, int], int] | None:
     """For who only looks: the cut of a scene that was begun with a key, and how many of its blocks are finished.
 
@@ -169,7 +174,7 @@ def finished_blocks(state: Path, scene: str, key: str) -> tuple[tuple[int, int],
             found = db.execute("SELECT height, width FROM scenes WHERE scene = ? AND key = ?", (scene, key)).fetchone()
             if found is None:
                 return None
-            n = sum(_is_there(result) for result in _read(db, scene, state / _PARTS / scene))
+            n = sum(_is_there(result) for result in _read(db, scene, parts_folder(state, scene)))
     except sqlite3.DatabaseError:
         return None
     return (int(found[0]), int(found[1])), n

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from geoseg.jobs.batch_lock import alone
+from geoseg.jobs.batch_state import BATCH_LOCK
+from geoseg.jobs.lock import hold
 from tests.conftest import Command, WriteScene
 from tests.jobs.batches import edit_state, write_pipeline
 from tests.jobs.test_batch import break_file
@@ -109,11 +110,11 @@ def test_a_damaged_state_is_said_by_status_and_by_run(file: Path, geoseg_command
 
 
 def test_a_run_beside_another_ends_with_2_and_says_who_it_is(file: Path, geoseg_command: Command) -> None:
-    with alone(file.parent / "out"):
+    with hold(file.parent / "out", BATCH_LOCK):
         ended = geoseg_command("batch", "run", file)
         assert ended.code == 2
-        assert f"is in use by process {os.getpid()} on " in ended.err
-        assert " since 20" in ended.err
+        assert f": process {os.getpid()} of " in ended.err
+        assert ", since 20" in ended.err
         assert f"a run is on: process {os.getpid()}" in geoseg_command("batch", "status", file).err
     assert not hidden(file.parent / "out")
 
@@ -130,7 +131,7 @@ def test_two_runs_started_at_once_do_no_harm(file: Path) -> None:
     # the second was refused, or came when the first was through
     assert codes in ([1, 2], [0, 1]), ended
     if codes == [1, 2]:
-        assert any("is in use by process" in err for (_, err), code in ended if code == 2)
+        assert any(": process " in err for (_, err), code in ended if code == 2)
     rows = pd.read_csv(file.parent / "out" / "areas.csv")
     assert set(rows.scene) == {"a", "b"}
     assert not hidden(file.parent / "out")

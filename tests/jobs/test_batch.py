@@ -16,11 +16,11 @@ import pytest
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.jobs.batch import run_batch
-from geoseg.jobs.batch_lock import BusyError, alone, holder_of
 from geoseg.jobs.batch_report import BatchReport
 from geoseg.jobs.batch_retry import release
-from geoseg.jobs.batch_state import SceneRow, State, read_state
+from geoseg.jobs.batch_state import BATCH_LOCK, SceneRow, State, read_state
 from geoseg.jobs.batch_survey import Found, find_inputs, next_try, survey
+from geoseg.jobs.lock import HeldError, hold, holder_of
 from geoseg.jobs.outcome import Options
 from geoseg.jobs.pipeline import Pipeline
 from geoseg.jobs.pipeline_options import asked_of
@@ -413,17 +413,17 @@ def test_results_of_a_run_that_died_before_it_noted_them_are_its_own(three: Pipe
 
 
 def test_a_second_run_says_who_holds_the_folder_and_does_nothing(three: Pipeline) -> None:
-    with alone(three.output):
-        holder = holder_of(three.output)
+    with hold(three.output, BATCH_LOCK):
+        holder = holder_of(three.output, BATCH_LOCK)
         assert holder is not None
         assert holder.pid == os.getpid()
         before = tree(three.output)
-        with pytest.raises(BusyError, match=rf"in use by process {os.getpid()} on \S+ since 20"):
+        with pytest.raises(HeldError, match=rf"process {os.getpid()} of \S+ on \S+, since 20"):
             run(three)
         assert tree(three.output) == before
-        with pytest.raises(BusyError):
+        with pytest.raises(HeldError):
             release(three, [])
-    assert holder_of(three.output) is None
+    assert holder_of(three.output, BATCH_LOCK) is None
     assert run(three).exit_code == 0
     assert not hidden(three.output)
 
@@ -431,7 +431,7 @@ def test_a_second_run_says_who_holds_the_folder_and_does_nothing(three: Pipeline
 def test_a_lock_that_a_dead_process_left_holds_nobody_up(three: Pipeline) -> None:
     three.output.mkdir()
     (three.output / ".batch.lock").write_text('{"pid": 1, "host": "x", "since": "2020"}')
-    assert holder_of(three.output) is None
+    assert holder_of(three.output, BATCH_LOCK) is None
     assert run(three).exit_code == 0
 
 

@@ -89,8 +89,8 @@ def test_a_time_without_a_zone_is_utc_and_nonsense_is_no_time() -> None:
 @pytest.fixture
 def dated(write_scene: WriteScene, tmp_path: Path) -> Pipeline:
     """Four dates of one place, one of another, and a scene without a date, all computed."""
-    for i, date in enumerate(DATES):
-        write_scene(f"in/here_{date}.tif", seed=i)
+    for i, day in enumerate(DATES):
+        write_scene(f"in/here_{day}.tif", seed=i)
     write_scene("in/there_20200101.tif", transform=UTM.translation(9000, 9000) @ UTM, seed=8)
     write_scene("in/undated.tif", seed=9)
     pipeline = pipeline_in(tmp_path)
@@ -149,8 +149,8 @@ def test_a_new_date_retires_the_oldest_and_an_old_one_is_not_computed(
 def test_nothing_is_removed_that_the_pipeline_did_not_make(
     write_scene: WriteScene, geoseg_command: Command, tmp_path: Path
 ) -> None:
-    for i, date in enumerate(DATES):
-        write_scene(f"in/here_{date}.tif", seed=i)
+    for i, day in enumerate(DATES):
+        write_scene(f"in/here_{day}.tif", seed=i)
     # made by hand: found, and taken for done, but never removed
     by_hand = tmp_path / "in" / "here_20230101.tif"
     assert geoseg_command("run", by_hand, "-o", tmp_path / "out", "-m", "kmeans:3", "--no-polygons").code == 0
