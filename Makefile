@@ -43,7 +43,7 @@ model: install  ## train the shipped U-Net again
 	$(BIN)/python -m sample_data.train_unet
 
 score: install  ## score the shipped U-Net, and change between its maps, on the sample scenes
-	$(BIN)/geoseg run sample_data/scenes -o out/unet -m landcover-unet --no-polygons -q
+	$(BIN)/geoseg run sample_data/scenes -o out/unet -m landcover-unet --probabilities --no-polygons -q
 	$(BIN)/python -m sample_data.score out/unet
 	$(BIN)/python -m sample_data.score_change out/unet
 

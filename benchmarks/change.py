@@ -69,7 +69,8 @@ def _numpy(before: Path, after: Path) -> Callable[[], Matrix]:
 
 
 def _geoseg(before: Path, after: Path, *, tolerance: int = 0, shift: bool = False) -> Callable[[], Matrix]:
-    from geoseg.change.comparison import Comparison, Rules, block_change
+    from geoseg.change.block_change import block_change
+    from geoseg.change.comparison import Comparison, Rules
     from geoseg.change.maps import source_of_file
     from geoseg.change.transitions import Transitions
     from geoseg.jobs.change_blocks import plan_blocks

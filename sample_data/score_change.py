@@ -1,18 +1,20 @@
 """Score change between the sample scenes against truth: ``python -m sample_data.score_change OUT_FOLDER``.
 
-Plain differencing of two class maps against the rules of ``geoseg change``, by F1 of change (harmonic mean of user's
-and producer's accuracy of changed pixels). Then a scene against itself, resampled half a pixel down and to the right:
-all change there is false.
+The folder is that of ``geoseg run --probabilities``. Plain differencing of two class maps against the rules of ``geoseg
+change``, by F1 of change (harmonic mean of user's and producer's accuracy of changed pixels). Then a scene against
+itself, resampled half a pixel down and to the right: all change there is false.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import rasterio
+import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
@@ -20,6 +22,8 @@ from scipy import ndimage
 
 import geoseg
 from geoseg.change.comparison import Rules
+from geoseg.change.detect import Change
+from geoseg.change.posterior_rule import PosteriorRule
 from geoseg.errors import GeosegError, InputError
 from geoseg.vector.min_area import MinArea
 from sample_data.classes import LEGEND
@@ -36,6 +40,11 @@ RULES: Final[dict[str, tuple[Rules, MinArea | None]]] = {
     "--tolerance 1 --min-area 9px": (Rules(tolerance=1), MinArea(kind="px", amount=9)),
     "--tolerance 1 --min-area 25px": (Rules(tolerance=1), MinArea(kind="px", amount=25)),
     "--tolerance 2 --min-area 25px": (Rules(tolerance=2), MinArea(kind="px", amount=25)),
+    "--probabilities": (Rules(posterior=PosteriorRule()), None),
+    "--probabilities --prior 0.01": (Rules(posterior=PosteriorRule(prior=0.01)), None),
+    "--probabilities --prior 0.2": (Rules(posterior=PosteriorRule(prior=0.2)), None),
+    "--probabilities --tolerance 1": (Rules(posterior=PosteriorRule(), tolerance=1), None),
+    "--probabilities --min-area 25px": (Rules(posterior=PosteriorRule()), MinArea(kind="px", amount=25)),
 }
 """What is compared: by the options of the command line."""
 
@@ -65,10 +74,11 @@ def score_change(out: Path, truth: Path = TRUTH) -> dict[str, Counts]:
     for place in PLACES:
         known = [_read(truth / f"{place}_{date}.tif") for date in DATES]
         maps = [_map(out / f"{place}_{date}" / f"{place}_{date}_classes.tif") for date in DATES]
+        shares = [_shares(out / f"{place}_{date}" / f"{place}_{date}_probabilities.tif") for date in DATES]
         real = known[0] != known[1]
         observed = (known[0] != LEGEND.nodata) & (known[1] != LEGEND.nodata)
         for name, (rules, min_area) in RULES.items():
-            change = geoseg.detect_change(maps[0], maps[1], legend=LEGEND, rules=rules, min_area=min_area)
+            change = _change(maps, shares, rules, min_area)
             codes = change.codes.to_numpy()
             compared = observed & (codes != change.change_codes.nodata)
             found, meant = (codes > 0)[compared], real[compared]
@@ -91,17 +101,32 @@ def false_change(scene: Path, model: str = "landcover-unet") -> dict[str, float]
         with rasterio.open(path, "w", **profile) as target:
             target.write(moved)
             target.descriptions, target.scales = source.descriptions, scales
-        one, two = (geoseg.segment(geoseg.open_scene(p), loaded).classes.compute() for p in (scene, path))
+        mapped = [geoseg.segment(geoseg.open_scene(p), loaded, probabilities=True).compute() for p in (scene, path)]
     found = {}
     for name, (rules, min_area) in RULES.items():
-        change = geoseg.detect_change(one, two, legend=LEGEND, rules=rules, min_area=min_area)
+        change = _change([m.classes for m in mapped], [m.probabilities for m in mapped], rules, min_area)
         found[name] = 100 * change.counts.n_changed / change.counts.n_compared
     return found
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def _change(maps: Sequence[Any], shares: Sequence[Any], rules: Rules, min_area: MinArea | None) -> Change:
+    decide = None if rules.posterior is None else (shares[0], shares[1])
+    return geoseg.detect_change(maps[0], maps[1], legend=LEGEND, probabilities=decide, rules=rules, min_area=min_area)
+
+
+def _shares(path: Path) -> Any:
+    _check(path)
+    with rasterio.open(path) as dataset:
+        return xr.DataArray(dataset.read(), dims=("class", "y", "x"), coords={"class": list(dataset.descriptions)})
+
+
+def _check(path: Path) -> None:
     if not path.is_file():
-        raise InputError(f"{path} is missing: map all scenes of {SCENES} first")
+        raise InputError(f"{path} is missing: map all scenes of {SCENES} with geoseg run --probabilities first")
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    _check(path)
     with rasterio.open(path) as dataset:
         pixels: NDArray[np.uint8] = dataset.read(1)
     return pixels
@@ -117,7 +142,9 @@ def _map(path: Path) -> Any:
 def main() -> int:
     """Read the command line; 1 if the maps cannot be scored."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="folder with a folder per scene, as geoseg run writes it")
+    parser.add_argument(
+        "out", type=Path, help="folder with a folder per scene, as geoseg run --probabilities writes it"
+    )
     options = parser.parse_args()
     try:
         totals = score_change(options.out)

@@ -3,16 +3,19 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoseg.change.block_change import block_change, map_areas, recounted
 from geoseg.change.codes import ChangeCodes
-from geoseg.change.comparison import Comparison, Rules, block_change, map_areas, recounted
+from geoseg.change.comparison import Comparison, Rules
 from geoseg.change.features import change_table
 from geoseg.change.maps import ArrayMap, ClassSource
+from geoseg.change.posterior_rule import PosteriorRule
 from geoseg.change.registration import Shift
+from geoseg.change.shares import ClassShares, ShareArray
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.transitions import Transitions
 from geoseg.errors import ParameterError
@@ -42,7 +45,8 @@ class Change:
     codes: "xr.DataArray"
     """(rows, cols) change code of each pixel, 0 where nothing changed, with CRS; codes and names are its attributes."""
     confidence: "xr.DataArray | None"
-    """(rows, cols) percent that both labels are right, if their errors are independent; None where it is not known."""
+    """(rows, cols) percent that both labels are right, if their errors are independent, or, by probabilities, the
+    posterior of what the code says; None where it is not known."""
     change_codes: ChangeCodes
     """Which pair of classes each code is."""
     counts: Transitions
@@ -133,6 +137,7 @@ def detect_change(
     legend: Legend | None = None,
     after_legend: Legend | None = None,
     confidence: "tuple[xr.DataArray, xr.DataArray] | None" = None,
+    probabilities: "tuple[xr.DataArray, xr.DataArray] | None" = None,
     rules: Rules | None = None,
     min_area: MinArea | None = None,
     years: float | None = None,
@@ -150,7 +155,10 @@ def detect_change(
             in the maps' attributes, else the values that are there.
         after_legend: Classes of the second map.
         confidence: uint8 percent of both maps, each on the grid of its map, 255 where there is none.
-        rules: Crosswalk, tolerance and plausible transitions.
+        probabilities: Class probabilities of both maps, each on the grid of its map: (class, rows, cols) uint8, 254 for
+            1, as `segment` gives them, named along ``class`` or else in the order of the legend. With them, they decide
+            what changed, and the maps only say where there is an observation.
+        rules: Crosswalk, tolerance, plausible transitions, and the prior and costs for probabilities.
         min_area: Smaller patches, of change and of no change, are merged into their neighbours.
         years: Between the dates, for yearly intensities.
 
@@ -168,7 +176,11 @@ def detect_change(
     conf = (None, None) if confidence is None else confidence
     one = _source("the map before", before, legend, conf[0])
     two = _source("the map after", after, after_legend or legend, conf[1])
-    comparison = Comparison.of(one, two, rules or Rules())
+    rules = rules or Rules()
+    if probabilities is not None:
+        one, two = (replace(s, shares=_shares(s, p)) for s, p in zip((one, two), probabilities, strict=True))
+        rules = replace(rules, posterior=rules.posterior or PosteriorRule())
+    comparison = Comparison.of(one, two, rules)
     height, width = (int(n) for n in comparison.geobox.shape)
     cut = list(blocks(height, width, block_height=_SIDE, block_width=_SIDE))
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-change") as pool:
@@ -176,7 +188,8 @@ def detect_change(
             counted = pool.map(lambda b: block_change(comparison, b).counts, cut)
             comparison = comparison.with_codes_for(sum(counted, Transitions.zero(len(comparison.common.legend))))
         codes = np.empty((height, width), dtype=comparison.codes.dtype)
-        percent = None if confidence is None else np.full((height, width), 255, dtype=np.uint8)
+        known = confidence is not None or comparison.evidence is not None
+        percent = np.full((height, width), 255, dtype=np.uint8) if known else None
         plain = counts = Transitions.zero(len(comparison.common.legend))
         for block, found in zip(cut, pool.map(lambda b: block_change(comparison, b), cut), strict=True):
             at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
@@ -233,6 +246,21 @@ def _source(
         has_confidence=confidence is not None,
         extend=extend,
     )
+
+
+def _shares(source: ClassSource, probabilities: "xr.DataArray") -> ClassShares:
+    """The class probabilities of a map in memory."""
+    pixels = probabilities.to_numpy()
+    names = [str(n) for n in probabilities["class"].to_numpy()] if "class" in probabilities.coords else []
+    by_name = [c.value for n in names for c in source.legend if c.name == n]
+    values = by_name if len(by_name) == len(names) > 0 else list(source.legend.values)
+    if pixels.dtype != np.uint8 or pixels.shape != (len(values), *source.geobox.shape):
+        raise ParameterError(
+            f"probabilities of {source.name} of {pixels.dtype} and shape {pixels.shape}: give uint8, 254 for 1, of "
+            f"shape {(len(values), *source.geobox.shape)}, with the class names along class if they are not those of "
+            f"the legend ({', '.join(source.legend.names)})"
+        )
+    return ClassShares(read=ShareArray(shares=np.ascontiguousarray(pixels)), values=tuple(values))
 
 
 def _merged(codes: Any, comparison: Comparison, min_area: MinArea) -> Any:

@@ -13,10 +13,11 @@ from geoseg.change.table_file import read_rows
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.legend import NODATA, Legend, LegendClass
 
-__all__ = ["CommonLegend", "CrosswalkRow", "common_legend", "named_class", "read_crosswalk"]
+__all__ = ["CommonLegend", "CrosswalkRow", "common_legend", "named_class", "places_named", "read_crosswalk"]
 
 Side = Literal["before", "after", "both"]
 _SIDES: Final = ("before", "after", "both")
+_ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,28 @@ def named_class(legend: Legend, text: str) -> LegendClass | None:
         if _key(c.name) == key:
             return c
     return next((c for c in legend if text.isascii() and text.isdigit() and c.value == int(text)), None)
+
+
+def places_named(legend: Legend, text: str, *, table: str) -> list[int]:
+    """Places in a legend of the class that a table names, or of all for ``*``.
+
+    Args:
+        legend: Of both maps.
+        text: A name or value.
+        table: What the table is called in messages.
+
+    Raises:
+        ParameterError: If there is no such class.
+    """
+    if text == _ANY:
+        return list(range(len(legend)))
+    found = named_class(legend, text)
+    if found is None:
+        raise ParameterError(
+            f"the {table} names {printable(text)!r}, which is no class of the two maps ({_listed(legend.names)}): mend "
+            "that row"
+        )
+    return [legend.values.index(found.value)]
 
 
 def common_legend(

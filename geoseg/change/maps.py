@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.change.sampling import ReadMap
+from geoseg.change.shares import ClassShares, shares_of_file
 from geoseg.errors import InputError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
@@ -81,17 +82,25 @@ class ClassSource:
     """Whether it comes with confidence."""
     extend: Callable[[Iterable[int]], Legend]
     """The legend with values added that it lacks."""
+    shares: ClassShares | None = None
+    """Its class probabilities, where they are wanted."""
 
 
-def source_of_file(raster: ClassRaster, confidence: str | os.PathLike[str] | None = None) -> ClassSource:
+def source_of_file(
+    raster: ClassRaster,
+    confidence: str | os.PathLike[str] | None = None,
+    probabilities: str | os.PathLike[str] | None = None,
+) -> ClassSource:
     """A class map in a file as a side of a comparison.
 
     Args:
         raster: The class map.
         confidence: Raster of percent on its grid.
+        probabilities: Raster of class probabilities on its grid, see `geoseg.change.shares.shares_of_file`.
 
     Raises:
-        InputError: If the confidence is not one band of bytes on the grid of the map.
+        InputError: If the confidence is not one band of bytes on the grid of the map, or the probabilities are not a
+            band of bytes for each class.
     """
     name = printable(raster.href)
     if confidence is not None:
@@ -112,4 +121,5 @@ def source_of_file(raster: ClassRaster, confidence: str | os.PathLike[str] | Non
         read=FileMap(raster=raster, confidence=None if confidence is None else os.fspath(confidence)),
         has_confidence=confidence is not None,
         extend=raster.legend_of,
+        shares=None if probabilities is None else shares_of_file(raster, probabilities),
     )

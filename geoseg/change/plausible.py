@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.change.legends import named_class
+from geoseg.change.legends import places_named
 from geoseg.change.table_file import read_rows
-from geoseg.errors import InputError, ParameterError, printable
+from geoseg.errors import InputError, printable
 from geoseg.legend import Legend
 
 __all__ = ["PlausibleRow", "implausible_pairs", "read_plausible"]
@@ -19,7 +19,6 @@ _WORDS: Final = {
     **dict.fromkeys(("yes", "true", "1", "plausible", "allowed"), True),
     **dict.fromkeys(("no", "false", "0", "implausible", "forbidden"), False),
 }
-_ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +63,7 @@ def implausible_pairs(legend: Legend, rows: Sequence[PlausibleRow]) -> NDArray[n
     pairs = np.zeros((256, 256), dtype=np.bool_)
     k = len(legend)
     for row in rows:
-        pairs[np.ix_(_places(legend, row.source), _places(legend, row.target))] = not row.plausible
+        at = [places_named(legend, text, table="table of plausible transitions") for text in (row.source, row.target)]
+        pairs[np.ix_(*at)] = not row.plausible
     pairs[np.arange(k), np.arange(k)] = False
     return pairs
-
-
-def _places(legend: Legend, text: str) -> list[int]:
-    if text == _ANY:
-        return list(range(len(legend)))
-    found = named_class(legend, text)
-    if found is None:
-        known = ", ".join(map(printable, legend.names))
-        raise ParameterError(
-            f"the table of plausible transitions names {printable(text)!r}, which is no class of the two maps "
-            f"({known}): mend that row"
-        )
-    return [legend.values.index(found.value)]

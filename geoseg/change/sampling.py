@@ -8,7 +8,7 @@ how the map is cut into blocks.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -20,13 +20,15 @@ from pyproj import Transformer
 
 from geoseg.inference.lattice import Block
 
-__all__ = ["ReadMap", "Sampled", "Shifted"]
+__all__ = ["MOST_PIXELS", "NUDGE", "ReadMap", "Sampled", "Shifted", "halves_of"]
 
 ReadMap = Callable[[Block], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
 """Class values and, where there is any, confidence of a block of a map."""
 
-_MOST_PIXELS: Final = 1 << 25  # of the second map that are read at once
-_NUDGE: Final = 1e-6  # a centre that lies on an edge belongs to the pixel behind it, whatever the last bit says
+MOST_PIXELS: Final = 1 << 25
+"""Bytes of the second map that are read at once."""
+NUDGE: Final = 1e-6
+"""A point that lies on an edge belongs to the pixel behind it, whatever the last bit says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,11 @@ class Shifted:
     def take(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Class values and confidence of the second map in a block of the common grid, which lies inside it."""
         del nodata  # there is a pixel of the second map at every one of the common grid
-        return read(
-            Block(
-                row_off=block.row_off + self.row_off,
-                col_off=block.col_off + self.col_off,
-                height=block.height,
-                width=block.width,
-            )
-        )
+        return read(self.moved(block))
+
+    def moved(self, block: Block) -> Block:
+        """A block of the common grid in the second map."""
+        return replace(block, row_off=block.row_off + self.row_off, col_off=block.col_off + self.col_off)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,28 @@ class Sampled:
         A pixel of which less than half is observed has no observation. Confidence is the mean of that of the points
         with the class that was taken.
         """
-        first = [off // self.spacing * self.spacing for off in (block.row_off, block.col_off)]
+        nodes, first, window = self.reach(block)
+        if window is None:
+            return np.full((block.height, block.width), nodata, np.uint8), None
+        if window.height * window.width > MOST_PIXELS and block.height * block.width > 1:
+            return self._halves(block, read, nodata)
+        values, confidence = read(window)
+        out = np.full((block.height, block.width), nodata, dtype=np.uint8)
+        percent = np.full((block.height, block.width), 255, dtype=np.uint8)
+        none = np.zeros((0, 0), dtype=np.uint8)
+        offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
+        known = none if confidence is None else confidence
+        _sample(values, known, nodes, offsets, self.spacing, self.points, nodata, out, percent)
+        return out, None if confidence is None else percent
+
+    def reach(self, block: Block) -> tuple[NDArray[np.float64], tuple[int, int], Block | None]:
+        """Where a block of the common grid lies in the second map.
+
+        Returns:
+            (2, m, n) row and column in the second map at the nodes around the block, NaN where there is none; row and
+            column of the first node in the common grid; the part of the second map around the block, or None.
+        """
+        first = block.row_off // self.spacing * self.spacing, block.col_off // self.spacing * self.spacing
         lines = [
             np.arange(begin, end + self.spacing, self.spacing, dtype=np.float64)
             for begin, end in zip(first, (block.row_end, block.col_end), strict=True)
@@ -99,20 +119,9 @@ class Sampled:
             )
         ]
         window = self._window(_cut(row, ends), _cut(col, ends))
-        if window is None:
-            return np.full((block.height, block.width), nodata, np.uint8), None
-        if window.height * window.width > _MOST_PIXELS and block.height * block.width > 1:
-            return self._halves(block, read, nodata)
-        values, confidence = read(window)
-        out = np.full((block.height, block.width), nodata, dtype=np.uint8)
-        percent = np.full((block.height, block.width), 255, dtype=np.uint8)
-        none = np.zeros((0, 0), dtype=np.uint8)
-        offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
         nodes = np.stack([row, col])
         nodes[~np.isfinite(nodes)] = np.nan
-        known = none if confidence is None else confidence
-        _sample(values, known, nodes, offsets, self.spacing, self.points, nodata, out, percent)
-        return out, None if confidence is None else percent
+        return nodes, first, window
 
     def _window(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> Block | None:
         """The part of the second map that nodes lie around; None where that is none of it."""
@@ -129,24 +138,24 @@ class Sampled:
 
     def _halves(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """A block of which the second map has too many pixels, in two pieces."""
-        down = block.height >= block.width
-        n = (block.height if down else block.width) // 2
-        one = Block(
-            row_off=block.row_off, col_off=block.col_off, height=n if down else block.height,
-            width=block.width if down else n,
-        )  # fmt: skip
-        two = Block(
-            row_off=block.row_off + n * down, col_off=block.col_off + n * (not down),
-            height=block.height - n * down, width=block.width - n * (not down),
-        )  # fmt: skip
+        one, two, axis = halves_of(block)
         pieces = [self.take(b, read, nodata) for b in (one, two)]
-        axis = 0 if down else 1
         percents = [np.full(v.shape, 255, np.uint8) if p is None else p for v, p in pieces]
         known = any(p is not None for _, p in pieces)
         return (
             np.concatenate([v for v, _ in pieces], axis=axis),
             np.concatenate(percents, axis=axis) if known else None,
         )
+
+
+def halves_of(block: Block) -> tuple[Block, Block, int]:
+    """The two halves of a block across its longer side, and the axis along which they follow each other."""
+    if block.height >= block.width:
+        n = block.height // 2
+        rest = replace(block, row_off=block.row_off + n, height=block.height - n)
+        return replace(block, height=n), rest, 0
+    n = block.width // 2
+    return replace(block, width=n), replace(block, col_off=block.col_off + n, width=block.width - n), 1
 
 
 def _applied(
@@ -230,7 +239,7 @@ def _between(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> 
     along = (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1]) + t * (
         (1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1]
     )
-    return int(np.floor(along + _NUDGE)) if np.isfinite(along) else -1
+    return int(np.floor(along + NUDGE)) if np.isfinite(along) else -1
 
 
 @njit(nogil=True, cache=True)

@@ -9,6 +9,7 @@ import click
 from geoseg.cli.options import legend_option, outline_options, outlines_of, talk_options, zone_options, zones_of
 
 if TYPE_CHECKING:
+    from geoseg.change.posterior_rule import PosteriorRule
     from geoseg.jobs.outcome import Summary
 
 __all__ = ["change"]
@@ -47,6 +48,24 @@ _SHOWN = 20
     metavar="TABLE.csv",
     help="Transitions that can be or not: columns from, to (* for any class) and plausible (yes or no). What cannot "
     "be is no change.",
+)
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Let the class probabilities of both dates decide, which geoseg run --probabilities keeps: a pixel is "
+    "changed if that is more likely than not, and confidence is the posterior of what it is.",
+)
+@click.option(
+    "--prior",
+    metavar="SHARE|TABLE.csv",
+    help="With --probabilities, what was to be expected: the share of the land that changes [0.05], or columns "
+    "from, to (* for any class) and share (of the land, in any unit).",
+)
+@click.option(
+    "--costs",
+    metavar="TABLE.csv",
+    help="With --probabilities, what mistakes cost: columns from, to (* for any class) and cost, of missing that "
+    "change, or, for a class to itself, of calling change what is none; 1 where no row says.",
 )
 @click.option(
     "-f",
@@ -102,6 +121,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
             tolerance=asked["tolerance"],
             align=asked["align"],
             plausible=() if asked["plausible"] is None else read_plausible(asked["plausible"]),
+            posterior=_posterior(asked),
         ),
         min_area=min_area,
         formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
@@ -128,6 +148,21 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         _show(summary)
     sys.stdout.flush()
     return 1 if summary.n_failed else 0
+
+
+def _posterior(asked: dict[str, Any]) -> "PosteriorRule | None":
+    """How probabilities decide, where they do."""
+    from geoseg.change.posterior_rule import USUAL_PRIOR, PosteriorRule, parse_prior, read_pair_numbers
+
+    if not asked["probabilities"]:
+        for name in ("prior", "costs"):
+            if asked[name] is not None:
+                raise click.UsageError(f"--{name} is of no use without --probabilities")
+        return None
+    return PosteriorRule(
+        prior=USUAL_PRIOR if asked["prior"] is None else parse_prior(asked["prior"]),
+        costs=() if asked["costs"] is None else read_pair_numbers(asked["costs"], "cost"),
+    )
 
 
 def _show(summary: "Summary") -> None:

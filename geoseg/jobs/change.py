@@ -53,12 +53,19 @@ def change_pair(
     maps = tuple(m if isinstance(m, MapInput) else find_map(m) for m in (before, after))
     rasters = [open_class_raster(m.classes, legend=options.legend) for m in maps]
     prints = [fingerprint(m.classes) for m in maps]
-    key = options.key((*prints, *(fingerprint(m.confidence) for m in maps if m.confidence is not None)))
+    more = [m.confidence for m in maps]
+    if options.rules.posterior is not None:
+        more += [m.probabilities for m in maps]
+    key = options.key((*prints, *(fingerprint(each) for each in more if each is not None)))
     done = _standing(output, key, options)
     if done is not None:
         return done
     notes = [*_dates(maps), *(f"{printable(m.name)}: {n}" for m, r in zip(maps, rasters, strict=True) for n in r.notes)]
-    sources = [source_of_file(r, m.confidence) for r, m in zip(rasters, maps, strict=True)]
+    by_shares = options.rules.posterior is not None
+    sources = [
+        source_of_file(r, m.confidence, m.probabilities if by_shares else None)
+        for r, m in zip(rasters, maps, strict=True)
+    ]
     with helpers() as (executor, at_once), _parts_folder(output) as folder:
         compared, sources = _compared(sources, options, folder, executor)
         if not compared.plain.n_compared:
@@ -73,7 +80,7 @@ def change_pair(
                 raise SceneError(f"{printable(m.classes)}: changed while it was read; run again when it is at rest")
         job = Publisher(maps=maps, compared=compared, options=options, key=key, executor=executor, at_once=at_once)
         with staging(output, overwrite=options.overwrite) as stage:
-            result = job.publish(stage, output, with_confidence=all(s.has_confidence for s in sources))
+            result = job.publish(stage, output, with_confidence=by_shares or all(s.has_confidence for s in sources))
     return replace(result, notes=(*notes, *compared.comparison.notes, *result.notes))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.change.comparison import Comparison, block_change, map_areas, recounted
+from geoseg.change.block_change import block_change, map_areas, recounted
+from geoseg.change.comparison import Comparison
 from geoseg.change.transitions import Transitions
 from geoseg.inference.lattice import TILE, Block, blocks
 from geoseg.outputs.parts import Part, PartWriter, iter_strips
@@ -86,7 +87,7 @@ def compare_blocks(
         lacking = _lacking(surveyed)
         if any(lacking):
             return None, lacking
-        comparison = comparison.with_codes_for(_sum([f.plain for f in surveyed]))
+        comparison = comparison.with_codes_for(_sum([f.plain + f.counts for f in surveyed]))
     comparison.codes.change_legend()  # refuses more kinds of change than bytes can tell apart
     named = [(b, folder / f"{b.row_off}_{b.col_off}.tif") for b in cut]
     finished = _all(executor, comparison, named)

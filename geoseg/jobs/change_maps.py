@@ -54,8 +54,8 @@ def find_map(named: Any) -> MapInput:
 def find_maps(named: Any) -> list[MapInput]:
     """The class maps that a file, the folder of a scene, or the output folder of ``geoseg run`` holds.
 
-    Beside a map ``NAME_classes.tif`` the confidence ``NAME_confidence.tif`` and the item ``NAME.json`` are used where
-    they are there.
+    Beside a map ``NAME_classes.tif`` its ``NAME_confidence.tif``, ``NAME_probabilities.tif`` and the item
+    ``NAME.json`` are used where they are there.
 
     Raises:
         InputError: If there is none.
@@ -82,11 +82,12 @@ def _of_file(href: str) -> MapInput:
     name = path.stem.removesuffix(_CLASSES)
     if is_remote(href) or not path.stem.endswith(_CLASSES):
         return MapInput(classes=href, acquired=_acquired(href), name=safe_name(name))
-    confidence = path.with_name(f"{name}_confidence.tif")
+    confidence, probabilities = (path.with_name(f"{name}_{kind}.tif") for kind in ("confidence", "probabilities"))
     stated = _stated(path.with_name(f"{name}.json"))
     return MapInput(
         classes=href,
         confidence=str(confidence) if confidence.is_file() else None,
+        probabilities=str(probabilities) if probabilities.is_file() else None,
         acquired=stated or _acquired(href),
         name=safe_name(name),
     )

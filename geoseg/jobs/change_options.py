@@ -29,6 +29,8 @@ class MapInput:
     """What GDAL opens."""
     confidence: str | None = None
     """Raster of percent on the same grid."""
+    probabilities: str | None = None
+    """Raster of class probabilities on the same grid."""
     acquired: datetime | None = None
     """When the scene was taken, in UTC; None where nothing says."""
     name: str = ""
@@ -40,7 +42,7 @@ class ChangeOptions:
     """What the user may choose of a comparison."""
 
     rules: Rules = field(default_factory=Rules)
-    """Crosswalk, tolerance and plausible transitions."""
+    """Crosswalk, tolerance, plausible transitions, and whether probabilities decide."""
     min_area: MinArea | None = None
     """Smaller patches, of change and of no change, are merged into their neighbours."""
     formats: tuple[str, ...] = ("gpkg",)
@@ -71,6 +73,7 @@ class ChangeOptions:
             "align": self.rules.align,
             "crosswalk": [asdict(row) for row in self.rules.crosswalk],
             "plausible": [asdict(row) for row in self.rules.plausible],
+            "posterior": None if self.rules.posterior is None else asdict(self.rules.posterior),
             "min_area": None if self.min_area is None else asdict(self.min_area),
             "formats": list(self.formats),
             "connectivity": self.outlines.connectivity,

@@ -11,8 +11,8 @@ import numpy as np
 import rasterio
 
 from geoseg import __version__
+from geoseg.change.block_change import map_areas, stable_places
 from geoseg.change.codes import ChangeCodes
-from geoseg.change.comparison import map_areas
 from geoseg.change.features import change_features
 from geoseg.change.index import NONE
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
@@ -226,7 +226,7 @@ class Publisher:
 
         def read(block: Block) -> tuple[Any, Any]:
             codes = coded.read(block.row_off, block.col_off, block.height, block.width)
-            return codes, comparison.places_before(block)
+            return codes, stable_places(comparison, block)
 
         inner = self.compared.counts.pixels[:-1, :-1]
         table, notes = zone_change_table(

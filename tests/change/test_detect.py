@@ -18,6 +18,7 @@ from geoseg.area.class_areas import class_areas
 from geoseg.change.comparison import Rules
 from geoseg.change.legends import CrosswalkRow
 from geoseg.change.plausible import PlausibleRow
+from geoseg.change.posterior_rule import PosteriorRule, pair_weights
 from geoseg.change.tolerance import without_slivers
 from geoseg.errors import InputError, ParameterError
 from geoseg.legend import Legend, LegendClass
@@ -141,6 +142,118 @@ def test_tolerance_and_implausible_pairs_are_no_change_and_rows_keep_the_first_m
     assert 0 < change.counts.n_changed < change.plain.n_changed
     np.testing.assert_array_equal(change.counts.units.sum(axis=1), change.plain.units.sum(axis=1))
     assert change.pairs.mapped_ha.sum() == pytest.approx(change.pairs.area_ha.sum())
+
+
+def shares_of(pixels: Any, *, seed: int) -> Any:
+    """Probabilities of the four classes that mostly speak for these pixels."""
+    rng = np.random.default_rng(seed)
+    told = np.stack([pixels == v for v in (1, 2, 3, 4)]) * 1.0
+    noisy = gaussian_filter(20 * told + 0.5 * rng.random(told.shape), (0, 1, 1)) + 1e-3
+    parts = np.floor(254 * noisy / noisy.sum(axis=0)).astype(np.uint8)
+    parts[0] += (254 - parts.sum(axis=0)).astype(np.uint8)
+    parts[:, pixels == 255] = 255
+    coords = {"class": list(NAMES)}
+    return xr.DataArray(parts, dims=("class", "y", "x"), coords=coords)
+
+
+def test_probabilities_decide_and_the_confidence_of_a_patch_is_its_mean_posterior() -> None:
+    one, two = natural(), later(natural())
+    both = shares_of(one, seed=1), shares_of(two, seed=2)
+    rule = PosteriorRule(prior=0.1)
+    change = detect(one, two, probabilities=both, rules=Rules(posterior=rule))
+    seen = (one != 255) & (two != 255)
+    p, q = (s.to_numpy().astype(float).transpose(1, 2, 0) for s in both)
+    ratio = pair_weights(LEGEND, rule).ratio
+    joint = p[..., :, None] * q[..., None, :] * ratio
+    joint /= joint.sum(axis=(2, 3), keepdims=True)
+    stays = np.trace(joint, axis1=2, axis2=3)
+    codes = change.codes.to_numpy()
+    sure = abs(stays - 0.5) > 1e-9
+    np.testing.assert_array_equal(((codes > 0) & (codes < 255))[seen & sure], (stays < 0.5)[seen & sure])
+    np.testing.assert_array_equal(codes == 255, ~seen)
+    posterior = stays.copy()
+    i, j = change.change_codes.pairs.T
+    for code in np.unique(codes[(codes > 0) & (codes < 255)]):
+        at = codes == code
+        posterior[at] = joint[at][:, i[code - 1], j[code - 1]]
+    percent = change.confidence.to_numpy()
+    assert abs(percent[seen] - 100 * posterior[seen]).max() <= 0.51
+    assert (percent[~seen] == 255).all()
+    found = change.polygons()
+    first = found.iloc[0]
+    inside = rasterize([first.geometry], out_shape=one.shape, transform=UTM).astype(bool)
+    assert first.mean_conf == pytest.approx(percent[inside].mean())
+    assert 0 < change.counts.n_changed < change.plain.n_changed
+    np.testing.assert_array_equal(change.plain.units, detect(one, two).plain.units)
+
+
+def test_where_nothing_changed_a_pixel_counts_as_what_both_dates_say() -> None:
+    one, two = np.array([[1, 1]], np.uint8), np.array([[2, 1]], np.uint8)
+    before = xr.DataArray(np.array([[[130, 254]], [[124, 0]]], np.uint8), dims=("class", "y", "x"))
+    after = xr.DataArray(np.array([[[20, 254]], [[234, 0]]], np.uint8), dims=("class", "y", "x"))
+    two_classes = Legend(classes=LEGEND.classes[:2])
+    change = geoseg.detect_change(
+        array(one),
+        array(two),
+        legend=two_classes,
+        probabilities=(before, after),
+        rules=Rules(posterior=PosteriorRule()),
+    )
+    assert change.codes.to_numpy().tolist() == [[0, 0]]
+    assert np.diag(change.counts.pixels).tolist() == [1, 1, 0]  # the first is forest by both dates together
+    assert change.plain.pixels[0, 1] == 1
+
+
+def test_with_a_smallest_area_counts_follow_what_probabilities_decided() -> None:
+    one, two = natural(), later(natural())
+    both = shares_of(one, seed=1), shares_of(two, seed=2)
+    rules = Rules(tolerance=1, posterior=PosteriorRule(prior=0.2))
+    change = detect(one, two, probabilities=both, rules=rules, min_area=parse_min_area("6px"))
+    whole = detect(one, two, probabilities=both, rules=rules)
+    codes, kept = change.codes.to_numpy(), whole.codes.to_numpy()
+    assert 0 < change.counts.n_changed < whole.counts.n_changed
+    i, j = change.change_codes.pairs.T
+    pixels = np.bincount(codes.ravel(), minlength=256)
+    np.testing.assert_array_equal(change.counts.pixels[i, j], pixels[1 : len(i) + 1])
+    # a pixel that merging left alone counts as it did: all but the merged ones are the same
+    merged = int((codes != kept).sum())
+    assert abs(change.counts.pixels - whole.counts.pixels).sum() <= 2 * merged
+    assert merged > 0
+
+
+def test_probabilities_on_another_grid_are_brought_along() -> None:
+    one = natural()
+    fine = one.repeat(2, axis=0).repeat(2, axis=1)
+    after = shares_of(one, seed=1)
+    twice = xr.DataArray(
+        after.to_numpy().repeat(2, axis=1).repeat(2, axis=2), dims=after.dims, coords={"class": list(NAMES)}
+    )
+    change = geoseg.detect_change(
+        array(one), array(fine, Affine(5, 0, 500_000, 0, -5, 5_000_000)), legend=LEGEND, probabilities=(after, twice)
+    )
+    same = detect(one, one, probabilities=(after, after))
+    np.testing.assert_array_equal(change.codes, same.codes)
+    np.testing.assert_array_equal(change.confidence, same.confidence)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        xr.DataArray(np.zeros((3, 120, 150), np.uint8), dims=("class", "y", "x")),
+        xr.DataArray(np.zeros((4, 120, 150), np.float32), dims=("class", "y", "x")),
+        xr.DataArray(np.zeros((4, 10, 10), np.uint8), dims=("class", "y", "x")),
+    ],
+    ids=["classes", "type", "grid"],
+)
+def test_probabilities_that_do_not_fit_are_refused(wrong: Any) -> None:
+    one = natural()
+    with pytest.raises(ParameterError, match="probabilities of the map after"):
+        detect(one, one, probabilities=(shares_of(one, seed=1), wrong))
+
+
+def test_a_rule_for_probabilities_without_any_is_refused() -> None:
+    with pytest.raises(InputError, match="the map before comes without class probabilities"):
+        detect(natural(), natural(), rules=Rules(posterior=PosteriorRule()))
 
 
 @pytest.mark.parametrize("text", ["0.3ha", "20px"])

@@ -150,7 +150,7 @@ def test_what_is_taken_does_not_depend_on_the_cut(crs: str, pixel: float) -> Non
 def test_a_block_with_too_many_pixels_of_the_second_map_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     fine = natural((400, 300), sigma=4)
     found, classes, _ = taken(grid((40, 30)), grid((400, 300), pixel=1), fine)
-    monkeypatch.setattr("geoseg.change.sampling._MOST_PIXELS", 1000)
+    monkeypatch.setattr("geoseg.change.sampling.MOST_PIXELS", 1000)
     sizes = []
 
     def read(block: Block) -> Any:

@@ -321,6 +321,74 @@ def test_one_scene_of_a_run_can_be_compared(runs: Any, tmp_path: Path, geoseg_co
     assert (tmp_path / "out" / "s0_20190601_s1_20230601" / "s0_20190601_s1_20230601_confidence.tif").is_file()
 
 
+@pytest.fixture
+def likely(write_scene: WriteScene, tmp_path: Path, geoseg_command: Command) -> tuple[Path, Path]:
+    """One place on two dates, mapped with the probabilities of the classes."""
+    for year, seed in (("2019", 1), ("2023", 2)):
+        write_scene(f"{year}/place_{year}0601.tif", seed=seed)
+        words = ("-m", "kmeans:3", "--no-polygons", "--probabilities")
+        ended = geoseg_command("run", tmp_path / year, "-o", tmp_path / f"run{year}", *words)
+        assert ended.code == 0, ended.err
+        _make_unsure(tmp_path / f"run{year}" / f"place_{year}0601" / f"place_{year}0601_probabilities.tif")
+    return tmp_path / "run2019", tmp_path / "run2023"
+
+
+def _make_unsure(path: Path) -> None:
+    """K-means knows no doubt: here it has some, more in one place than in another."""
+    with rasterio.open(path) as dataset:
+        shares, profile, names = dataset.read(), dataset.profile, dataset.descriptions
+    trust = np.random.default_rng(0).uniform(0.2, 0.99, shares.shape[1:])
+    unsure = np.round(trust * shares + (1 - trust) * 254 / len(shares)).astype(np.uint8)
+    with rasterio.open(path, "w", **profile | {"driver": "GTiff"}) as dataset:
+        dataset.write(np.where(shares == 255, np.uint8(255), unsure))
+        dataset.descriptions = names
+
+
+def test_probabilities_of_two_runs_decide_with_a_prior_and_costs(
+    likely: Any, tmp_path: Path, geoseg_command: Command
+) -> None:
+    (tmp_path / "prior.csv").write_text("from,to,share\n*,*,1\n")
+    (tmp_path / "costs.csv").write_text("from,to,cost\n*,*,50\ncluster 1,cluster 1,1\ncluster 2,cluster 2,1\n")
+    name, changed = "place_20190601_20230601", {}
+    for kind, words in {
+        "plain": (),
+        "usual": ("--probabilities",),
+        "rare": ("--probabilities", "--prior", "0.02"),
+        "alike": ("--probabilities", "--prior", tmp_path / "prior.csv"),
+        "costly": ("--probabilities", "--costs", tmp_path / "costs.csv"),
+    }.items():
+        ended = geoseg_command("change", *likely, "-o", tmp_path / kind, *words)
+        assert ended.code == 0, ended.err
+        found = outputs(tmp_path / kind / name)
+        changed[kind] = int(((codes := read(found["change.tif"])) > 0).sum() - (codes == 255).sum())
+        assert ("matrix_plain.csv" in found) == (kind != "plain")
+        polygons = gpd.read_file(found["polygons.gpkg"], layer="change")
+        percent = read(found["confidence.tif"])
+        at = rasterize([polygons.geometry.iloc[0]], out_shape=codes.shape, transform=_transform(found)).astype(bool)
+        assert polygons.mean_conf.iloc[0] == pytest.approx(percent[at].mean())
+    assert changed["rare"] < changed["usual"] < changed["alike"]
+    assert changed["usual"] < changed["costly"]
+    again = geoseg_command("change", *likely, "-o", tmp_path / "usual", "--probabilities", "--prior", "0.2")
+    assert again.code == 1
+    assert "other maps or options" in again.err
+
+
+def _transform(found: dict[str, Path]) -> Affine:
+    with rasterio.open(found["change.tif"]) as dataset:
+        return Affine(*dataset.transform[:6])
+
+
+def test_probabilities_that_are_not_there_are_one_clear_line(
+    runs: Any, tmp_path: Path, geoseg_command: Command
+) -> None:
+    scene = runs[0] / "s0_20190601", runs[1] / "s1_20230601"
+    ended = geoseg_command("change", *scene, "-o", tmp_path / "out", "--probabilities")
+    assert ended.code == 1
+    errors = [line for line in ended.err.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert "s0_20190601_classes.tif comes without class probabilities: map it with geoseg run" in errors[0]
+
+
 def test_a_pair_that_fails_does_not_stop_the_others(runs: Any, tmp_path: Path, geoseg_command: Command) -> None:
     path = runs[1] / "s1_20230601" / "s1_20230601_classes.tif"
     whole = path.read_bytes()
@@ -387,6 +455,10 @@ def test_a_bad_side_is_one_clear_line(what: str, side: int, tmp_path: Path, geos
         (["{0}", "{1}", "--crosswalk", "{dir}/none.csv"], "cannot be read"),
         (["{0}", "{1}", "--plausible", "{0}"], "plausible|table|UTF-8"),
         (["{0}", "{1}", "--tolerance", "65"], "tolerance"),
+        (["{0}", "{1}", "--prior", "0.1"], "--prior is of no use without --probabilities"),
+        (["{0}", "{1}", "--costs", "costs.csv"], "--costs is of no use without --probabilities"),
+        (["{0}", "{1}", "--probabilities", "--prior", "2"], "above 0 and below 1"),
+        (["{0}", "{1}", "--probabilities", "--prior", "none.csv"], "none.csv: cannot be read"),
         (["{0}", "{1}", "--min-area", "0.3"], "smallest area"),
         (["{0}", "{1}", "--zones", "z.gpkg"], "go together"),
         (["{0}", "{1}", "--legend", "mars"], "mars"),

@@ -1,0 +1,162 @@
+"""The class probabilities of the two dates, as what is read block by block, on the common grid."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from geoseg.area.model_based import _places as places_of_bands  # the same rule for which band is which class
+from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, halves_of
+from geoseg.errors import InputError, SceneError, printable
+from geoseg.inference.lattice import Block
+from geoseg.legend import NODATA
+from geoseg.scene.class_raster import ClassRaster
+from geoseg.scene.guard import open_raster
+
+__all__ = ["ClassShares", "ShareArray", "ShareFile", "shares_of_file", "take_shares"]
+
+Shares = NDArray[np.uint8]
+ReadShares = Callable[[Block], Shares]
+"""Probabilities (band, row, col) of a block of a map, in bytes, 255 where there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareFile:
+    """Reads probabilities of a block from a file; travels to workers, which open it."""
+
+    href: str
+    """Raster of bytes with a band for each class."""
+
+    def __call__(self, block: Block) -> Shares:
+        """(band, row, col) of a block of the map."""
+        window = Window(block.col_off, block.row_off, block.width, block.height)
+        try:
+            with open_raster(self.href) as dataset:
+                shares: Shares = dataset.read(window=window)
+        except RasterioError as error:
+            raise SceneError(
+                f"{printable(self.href)}: cannot be read at row {block.row_off}, column {block.col_off}; the file is "
+                "damaged or truncated: make or copy it again"
+            ) from error
+        return shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShareArray:
+    """Gives blocks of an array in memory."""
+
+    shares: Shares
+    """(band, row, col)."""
+
+    def __call__(self, block: Block) -> Shares:
+        """(band, row, col) of a block of the map."""
+        return self.shares[:, block.row_off : block.row_end, block.col_off : block.col_end]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassShares:
+    """The probabilities of the classes of one map."""
+
+    read: ReadShares
+    """Gives a block of them."""
+    values: tuple[int, ...]
+    """The class value of each band."""
+
+
+def shares_of_file(raster: ClassRaster, probabilities: str | os.PathLike[str]) -> ClassShares:
+    """The probabilities that belong to a class map.
+
+    Args:
+        raster: The class map.
+        probabilities: Raster on its grid, as ``geoseg run --probabilities`` leaves it.
+
+    Raises:
+        InputError: If it has not a band of bytes for each class on the grid of the map.
+    """
+    href, name = os.fspath(probabilities), printable(probabilities)
+    with open_raster(href) as dataset:
+        fits = dataset.shape == tuple(raster.geobox.shape) and dataset.transform.almost_equals(
+            raster.geobox.affine, precision=1e-9
+        )
+        if set(dataset.dtypes) != {"uint8"} or not fits:
+            raise InputError(
+                f"{name} is not the probabilities of {printable(raster.href)}: it has bands of "
+                f"{dataset.dtypes[0]} with {dataset.height} x {dataset.width} px; give one of bytes on its grid"
+            )
+        values = tuple(raster.legend.values[place] for place in places_of_bands(dataset, raster.legend, name))
+    return ClassShares(read=ShareFile(href=href), values=values)
+
+
+def take_shares(placed: Shifted | Sampled, block: Block, read: ReadShares, n_bands: int) -> Shares:
+    """(band, row, col) probabilities of the second map in a block of the common grid, which lies inside it.
+
+    On another grid they are linear between the centres of the four pixels around, of those that have any; or, where the
+    pixels of the second map are smaller by half or more, the mean over points spread evenly over the pixel. They then
+    add up to 254 only nearly.
+    """
+    if isinstance(placed, Shifted):
+        return read(placed.moved(block))
+    nodes, first, window = placed.reach(block)
+    out: Shares = np.full((n_bands, block.height, block.width), NODATA, dtype=np.uint8)
+    if window is None:
+        return out
+    if window.height * window.width * n_bands > MOST_PIXELS and block.height * block.width > 1:
+        one, two, axis = halves_of(block)
+        return np.concatenate([take_shares(placed, b, read, n_bands) for b in (one, two)], axis=axis + 1)
+    offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
+    _sample_shares(read(window), nodes, offsets, placed.spacing, placed.points, out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _sample_shares(
+    shares: Shares, nodes: NDArray[np.float64], offsets: NDArray[np.int64], spacing: int, points: int, out: Shares
+) -> None:
+    """Probabilities of a block; arguments as those of `geoseg.change.sampling._sample`."""
+    sums = np.empty(len(shares))
+    for r in range(out.shape[1]):
+        for c in range(out.shape[2]):
+            i, j = (r + offsets[0]) // spacing, (c + offsets[1]) // spacing
+            sums[:] = 0
+            weight = 0.0
+            for p in range(points):
+                t = (r + offsets[0] - i * spacing + (p + 0.5) / points) / spacing
+                for q in range(points):
+                    u = (c + offsets[1] - j * spacing + (q + 0.5) / points) / spacing
+                    y, x = _along(nodes[0], i, j, t, u) - offsets[2], _along(nodes[1], i, j, t, u) - offsets[3]
+                    if np.isfinite(y) and np.isfinite(x):
+                        weight += _add(shares, y, x, points == 1, sums)
+            if weight > 0:
+                for band in range(len(sums)):
+                    out[band, r, c] = np.uint8(sums[band] / weight + 0.5)
+
+
+@njit(nogil=True, cache=True)
+def _add(shares: Shares, y: float, x: float, linear: bool, sums: NDArray[np.float64]) -> float:
+    """Add the probabilities at a position, of four pixels around or of the one it lies in; their weight, at most 1."""
+    y, x = (y - 0.5, x - 0.5) if linear else (np.floor(y + NUDGE), np.floor(x + NUDGE))
+    top, left = int(np.floor(y)), int(np.floor(x))
+    weight = 0.0
+    for a in range(2):
+        for b in range(2):
+            row, col = top + a, left + b
+            w = (1 - abs(y - row)) * (1 - abs(x - col))
+            if w > 0 and 0 <= row < shares.shape[1] and 0 <= col < shares.shape[2] and shares[0, row, col] != NODATA:
+                weight += w
+                for band in range(len(sums)):
+                    sums[band] += w * shares[band, row, col]
+    return weight
+
+
+@njit(nogil=True, cache=True)
+def _along(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> float:
+    """Position in the second map at a point of a cell, along one axis; NaN where the cell has a node without one."""
+    return float(
+        (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1])
+        + t * ((1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1])
+    )
