@@ -19,7 +19,7 @@ from geoseg.change.tolerance import without_pairs, without_slivers
 from geoseg.change.transitions import Transitions, count_transitions
 from geoseg.inference.lattice import Block
 
-__all__ = ["BlockChange", "block_change", "map_areas", "recounted", "stable_places"]
+__all__ = ["BlockChange", "block_change", "map_areas", "recounted", "stable_places", "with_margin"]
 
 _STRIP: Final = 256
 """Rows of probabilities that are held at once: two bytes a pixel for each class."""
@@ -54,7 +54,7 @@ def block_change(comparison: Comparison, block: Block) -> BlockChange:
     Memory: some 12 bytes a pixel, and with a tolerance the margin around the block; with probabilities 4 more, and
     those of a strip.
     """
-    inner, outer = _with_margin(block, comparison.geobox, comparison.tolerance)
+    inner, outer = with_margin(block, comparison.geobox, comparison.tolerance)
     was, was_conf, was_lacking = _before(comparison, outer)
     now_values, now_conf = comparison.alignment.after.take(outer, comparison.after, comparison.after_nodata)
     now, now_lacking = places(now_values, comparison.common.after)
@@ -133,7 +133,7 @@ def _decided(comparison: Comparison, block: Block, was: NDArray[np.uint8], now: 
     )
 
 
-def _with_margin(block: Block, geobox: GeoBox, margin: int) -> tuple[tuple[slice, slice], Block]:
+def with_margin(block: Block, geobox: GeoBox, margin: int) -> tuple[tuple[slice, slice], Block]:
     """The rows and columns of a block in what is read for it, and what that is: a margin wider, within the map."""
     top, left = max(0, block.row_off - margin), max(0, block.col_off - margin)
     bottom, right = min(int(geobox.shape[0]), block.row_end + margin), min(int(geobox.shape[1]), block.col_end + margin)

@@ -258,10 +258,22 @@ def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
         f"{n} points in {path}; label the column truth, by class value or name, without looking at the map; the file "
         f"has {told}{'' if asked['blind'] else ' while labelling, or use --blind'}"
     )
-    talk.say(f"then: geoseg areas {held.raster.href} --reference {path}")
+    talk.say(f"then: geoseg areas {_with_reference(held.raster.href, path)}")
     if not asked["quiet"]:
         rows = zip(held.legend.class_ids, held.legend.names, pixels, points.tolist(), strict=True)
         show_table(("class_id", "class_name", "pixels", "points"), [r for r in rows if r[2]])
+
+
+def _with_reference(href: str, points: Path) -> str:
+    """What to give `geoseg areas` when the points are labelled."""
+    from geoseg.scene.guard import open_raster
+
+    with open_raster(href) as dataset:
+        change = dataset.tags().get("GEOSEG_STRATA_OF")
+    if change is None:
+        return f"{href} --reference {points}"
+    # strata of geoseg change are no classes: labels are those of the change map beside them
+    return f"{printable(Path(href).with_name(Path(change).name))} --reference {points} --strata {href}"
 
 
 def _expected_accuracies(text: str, names: tuple[str, ...]) -> list[float]:

@@ -79,6 +79,13 @@ _SHOWN = 20
 )
 @click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
 @click.option("--picture", is_flag=True, help="Also draw before, after, change and flows as a PNG; needs matplotlib.")
+@click.option(
+    "--strata-buffer",
+    type=click.IntRange(1, 64),
+    metavar="PX",
+    help="Also a raster of strata for a reference sample (geoseg areas --design): the kinds of change, no change "
+    "within so many pixels of change, and no change elsewhere.",
+)
 @outline_options
 @zone_options
 @legend_option
@@ -129,6 +136,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         zones=zones_of(asked),
         legend=asked["legend"],
         picture=asked["picture"],
+        strata_buffer=asked["strata_buffer"],
         overwrite=asked["overwrite"],
     )
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:

@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.area.zones import Zones
 from geoseg.change.comparison import Rules
+from geoseg.change.strata import check_buffer
 from geoseg.errors import ParameterError
 from geoseg.outputs.change_picture import require_matplotlib
 from geoseg.outputs.vectors import FORMATS
@@ -55,11 +56,15 @@ class ChangeOptions:
     """A well-known legend to take class names from, for both maps."""
     picture: bool = False
     """Whether to draw before, after, change and flows."""
+    strata_buffer: int | None = None
+    """Pixels around change that are a stratum of their own in a raster of strata; none is made where it is None."""
     overwrite: bool = False
     """Replace finished outputs."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
+        if self.strata_buffer is not None:
+            check_buffer(self.strata_buffer)
         if self.picture:
             require_matplotlib()
         if unknown:
@@ -81,6 +86,7 @@ class ChangeOptions:
             "simplify": None if self.outlines.simplify is None else asdict(self.outlines.simplify),
             "legend": self.legend,
             "picture": self.picture,
+            "strata_buffer": self.strata_buffer,
             "zones": None if self.zones is None else self.zones.digest,
         }
 

@@ -18,8 +18,9 @@ from geoseg.change.index import NONE
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.zone_table import zone_change_table
 from geoseg.inference.lattice import Block
-from geoseg.jobs.change_blocks import Compared
+from geoseg.jobs.change_blocks import Compared, plan_blocks
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
+from geoseg.jobs.change_strata import write_strata
 from geoseg.jobs.polygons import scene_vectorizer
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
@@ -103,6 +104,16 @@ class Publisher:
         drawn = self._polygons(stage, name, change, confidence, legend, metadata, assets)
         summary, pairs = self._tables(stage, name, assets)
         notes = self._zones(stage, name, change, assets)
+        if self.options.strata_buffer is not None:
+            assets["strata"] = write_strata(
+                stage / f"{name}_strata.tif",
+                open_class_raster(change, legend=legend),
+                self.codes,
+                buffer=self.options.strata_buffer,
+                blocks=plan_blocks(compared.comparison),
+                metadata=metadata | {"GEOSEG_STRATA_OF": change.name},
+                executor=self.executor,
+            )
         if self.options.picture:
             assets["picture"] = write_change_picture(self._view(legend), stage / f"{name}_picture.png")
         if drawn is not None and drawn.area_change is not None:
@@ -135,8 +146,13 @@ class Publisher:
         )
 
     def _occurring(self) -> Legend:
-        """The kinds of change that are there: a palette of all would be long and mostly of no use."""
+        """The kinds of change that are there: a palette of all would be long and mostly of no use.
+
+        But all where a reference sample is to come: it may find what the map has nowhere.
+        """
         legend = self.codes.change_legend()
+        if self.options.strata_buffer is not None:
+            return legend
         there = {0, *(int(self.codes.table[i, j]) for i, j in self.compared.counts.occurring())}
         return replace(legend, classes=tuple(c for c in legend if c.value in there))
 

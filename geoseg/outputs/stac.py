@@ -43,6 +43,7 @@ _TITLES: Final = {
     "components": "Gain, loss, net change and swap of each class",
     "summary": "Change of the map",
     "intensity": "Intensity analysis",
+    "strata": "Strata for a reference sample of change",
     "picture": "Before, after, change and flows",
 }
 _ROLES: Final = {
@@ -177,7 +178,7 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
     if kind not in _TITLES:
         raise ParameterError(f"there is no asset of kind {kind!r}: use {', '.join(_TITLES)}")
     extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
-    if kind in {"classes", "confidence", "change"}:
+    if kind in {"classes", "confidence", "change", "strata"}:
         nodata = NODATA if kind == "confidence" else legend.nodata
         extra["bands"] = [{"name": kind, "data_type": "uint8", "nodata": nodata}]
     if kind == "probabilities":

@@ -15,7 +15,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from shapely.geometry import box
 
 from geoseg.change.tolerance import without_slivers
@@ -229,6 +229,56 @@ def test_tables_for_zones_add_up(two: Any, tmp_path: Path, geoseg_command: Comma
     np.testing.assert_allclose(both, pairs.set_index(keys).area_m2[both.index], rtol=1e-9)
     assert len(both) == len(pairs)
     np.testing.assert_allclose(zones.groupby("zone").percent.sum(), 100)
+
+
+def test_a_reference_sample_gives_the_area_of_change_with_its_uncertainty(
+    tmp_path: Path, geoseg_command: Command
+) -> None:
+    one = natural(600, 640)
+    real = later(one)  # what truly is there on the second date
+    real[real == 255] = one[real == 255]
+    seen = real.copy()
+    patches = gaussian_filter(np.random.default_rng(3).standard_normal(one.shape), 4) > 0.09
+    seen[patches] = one[patches]  # the map misses some of it
+    seen[(one == 1) & (real == 4)] = 1  # and one kind of change wholly
+    paths = [write_map(tmp_path / n, p) for n, p in (("a.tif", one), ("b.tif", seen))]
+    ended = geoseg_command("change", *paths, "-o", tmp_path / "out", "--strata-buffer", 3, "--no-polygons")
+    assert ended.code == 0, ended.err
+    change, strata = (tmp_path / "out" / "a_b" / f"a_b_{kind}.tif" for kind in ("change", "strata"))
+    codes, near = read(change), maximum_filter((read(change) % 255 > 0).astype(np.uint8), size=7) > 0
+    np.testing.assert_array_equal(read(strata), np.where((codes == 0) & near, 13, codes))
+    item = json.loads((tmp_path / "out" / "a_b" / "a_b.json").read_text())
+    assert item["assets"]["strata"]["href"].endswith("a_b_strata.tif")
+    assert not (tmp_path / "out" / "a_b" / ".strata").exists()
+
+    drawn = tmp_path / "points.gpkg"
+    ended = geoseg_command("areas", strata, "--design", 1500, "-o", drawn)
+    assert ended.code == 0, ended.err
+    assert f"then: geoseg areas {change} --reference {drawn} --strata {strata}" in ended.err
+    points = gpd.read_file(drawn)
+    row, col = ((5_000_000 - points.geometry.y) // 10).astype(int), ((points.geometry.x - 600_000) // 10).astype(int)
+    was, now = one[row, col].astype(int), real[row, col].astype(int)
+    kinds = [f"{NAMES[w]} to {NAMES[n]}" for w, n in zip(was, now, strict=True)]
+    points["truth"] = np.where(was == now, "no change", kinds)
+    points.to_file(drawn)
+    table = tmp_path / "areas.csv"
+    ended = geoseg_command("areas", change, "--reference", drawn, "--strata", strata, "-o", table)
+    assert ended.code == 0, ended.err
+    found = pd.read_csv(table).set_index("class_name")
+    for name, truth in {
+        "no change": (one == real) & (one != 255) & (real != 255),
+        "water to forest": (one == 1) & (real == 2),
+        "forest to grass": (one == 2) & (real == 3),
+    }.items():
+        estimate = found.loc[name]
+        assert abs(estimate.area_ha - truth.sum() / 100) < 4 * estimate.se_ha
+        assert estimate.se_ha > 0
+    missed = found.loc["water to crop"]
+    assert missed.mapped_ha == 0
+    assert abs(missed.area_ha - ((one == 1) & (real == 4)).sum() / 100) < 4 * missed.se_ha
+    stable = found.loc["no change"]
+    # the map overstates what did not change; the sample tells
+    assert stable.mapped_ha > stable.area_ha + 2 * stable.se_ha
 
 
 def test_crosswalk_and_plausible_transitions_are_taken_from_tables(tmp_path: Path, geoseg_command: Command) -> None:
