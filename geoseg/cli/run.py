@@ -144,7 +144,11 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             talk.say(note)
         if asked["dry_run"]:
             from geoseg.cli.dry_run import print_plans
+            from geoseg.jobs.lock import holder_of
 
+            holder = holder_of(output)
+            if holder is not None:
+                talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")
             return print_plans(
                 plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), output, options
             )

@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ParameterError, ResourceError
+from geoseg.errors import GeosegError, ParameterError, ResourceError
 from geoseg.jobs.allocator import keep_memory, memory_environment
 
 __all__ = ["COMPUTE", "Pool", "connect", "helpers"]
 
+_log = logging.getLogger(__name__)
 _QUIET = {
     # dask looks at what its threads do a hundred times a second; each time a core is taken from the network, and the
     # network's other threads wait for it: a Unet ran 20 % slower
@@ -80,11 +81,11 @@ class Pool:
         resources = {self._resource: 1} if self._resource is not None else None
         if self.timeout is not None:
             function, args = _within, (self.timeout, function, *args)
-        return self.client.submit(function, *args, pure=False, resources=resources, retries=retries)
+        return self.client.submit(_told, function, *args, pure=False, resources=resources, retries=retries)
 
     def submit(self, function: Any, *args: Any) -> Any:
         """A future of a task that does not compute on a device; it goes before blocks that wait."""
-        return self.client.submit(function, *args, pure=False, priority=10)
+        return self.client.submit(_told, function, *args, pure=False, priority=10)
 
     def check(self) -> None:
         """See that there is somebody to wait for.
@@ -146,6 +147,19 @@ class Pool:
         else:
             self._resource, self._at_once = None, sum(int(w["nthreads"]) for w in found)
         self._counted = time.monotonic()
+
+
+def _told(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function; an error of geoseg's goes without its causes.
+
+    Dask sends causes along, and GDAL's cannot be sent: the error would arrive as a plain one with its own text in it.
+    """
+    try:
+        return function(*args)
+    except GeosegError as error:
+        _log.debug("%s", error, exc_info=True)
+        error.__cause__ = error.__context__ = None
+        raise
 
 
 def _within(seconds: float, function: Callable[..., Any], *args: Any) -> Any:

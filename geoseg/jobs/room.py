@@ -10,9 +10,10 @@ from geoseg.jobs.plan import ScenePlan
 __all__ = ["check_room", "needed_bytes"]
 
 # Bytes per pixel when most is on the disk at once, measured on the sample scenes, whose classes are noisy: parts and
-# both rasters 1.5, each class's probabilities 0.35, the polygons in a GeoPackage 6.
-_RASTERS = 1.5
-_PER_CLASS = 0.35
+# both rasters with the uncompressed copies that they are made from 3.4, each class's probabilities likewise 1.1, the
+# polygons in a GeoPackage 6.
+_RASTERS = 3.4
+_PER_CLASS = 1.1
 _PER_FORMAT = 6.0
 _LEAST = 0.05
 """Share of that which a scene of large even fields or much nodata may get by with: with less room, none does."""

@@ -9,7 +9,7 @@ _LONGEST = 100  # bytes: leaves room for suffixes and the hidden name in the 255
 _RESERVED = re.compile(
     r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE | re.DOTALL
 )
-_FORBIDDEN = frozenset('/\\<>:"|?*')  # separators, and what Windows and its shares refuse
+_FORBIDDEN = frozenset('/\\<>:"|?*;')  # separators, what Windows and its shares refuse, and what GDAL's SQLite does
 # marks that turn the direction of text: "photo\u202egnp.exe" is shown as another name
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -37,6 +37,28 @@ def test_an_error_is_not_tried_again_unless_asked_for(tmp_path: Path) -> None:
             pool.submit_block(fail_once, tmp_path / "b").result()
 
 
+def fail_with_a_cause() -> None:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    from geoseg.errors import SceneError
+
+    try:
+        rasterio.open(__file__, driver="GTiff")
+    except RasterioError as error:
+        raise SceneError("this.tif: cannot be opened; download it again") from error
+
+
+def test_an_error_arrives_as_what_it_is_whatever_caused_it() -> None:
+    """GDAL's errors cannot be sent: with one as its cause, an error came as a plain exception that quoted it."""
+    from geoseg.errors import SceneError
+
+    with connect() as pool:
+        for submit in (pool.submit, pool.submit_block):
+            with pytest.raises(SceneError, match=r"^this\.tif: cannot be opened; download it again$"):
+                submit(fail_with_a_cause).result()
+
+
 def test_nothing_stays_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with connect() as pool:
