@@ -37,6 +37,8 @@ CREATE TABLE blocks (
 ) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
+_DISK = ("disk", "readonly", "locked", "unable to open")
+"""Words of SQLite's messages when not the database but its place is at fault."""
 _SUMS = ("pixels", "units", "conf_sum", "conf_pixels")
 
 
@@ -59,7 +61,7 @@ class Journal:
             state.mkdir(exist_ok=True)
             try:
                 self._db = _connect(state / _NAME)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter from texts of a damaged schema
                 if not _is_damage(error):
                     raise
                 note = f"{printable(state / _NAME)} is damaged, so blocks that were finished are computed again"
@@ -175,7 +177,7 @@ def finished_blocks(state: Path, scene: str, key: str) -> tuple[tuple[int, int],
             if found is None:
                 return None
             n = sum(_is_there(result) for result in _read(db, scene, parts_folder(state, scene)))
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return None
     return (int(found[0]), int(found[1])), n
 
@@ -202,17 +204,30 @@ def _text(data: bytes) -> str:
 
 def _check(db: sqlite3.Connection) -> None:
     """See that a database is a whole journal of this version; an empty one becomes one."""
-    (check,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    (check,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if check != "ok" or version not in (0, _VERSION):
         raise sqlite3.DatabaseError(f"check {check}, version {version}")
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    with closing(sqlite3.connect(":memory:")) as whole:
+        whole.executescript(_SCHEMA)
+        if _tables(db) != _tables(whole):  # a flipped bit may have given a column another name
+            raise sqlite3.DatabaseError("other tables")
+    # the check does not follow all that reading does
+    for (scene,) in db.execute("SELECT scene FROM scenes").fetchall():
+        for _ in _rows(db, scene):
+            pass
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is no journal any more; a full or read-only disk is something else."""
-    return not isinstance(error, sqlite3.OperationalError)
+def _tables(db: sqlite3.Connection) -> list[str]:
+    return sorted(map(repr, db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")))
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is no journal any more; a disk that is full or cannot be written is something else."""
+    disk = isinstance(error, sqlite3.OperationalError)
+    return not (disk and any(word in str(error) for word in _DISK))
 
 
 @contextmanager
@@ -229,9 +244,12 @@ def _said(state: Path) -> Iterator[None]:
         ) from error
 
 
+def _rows(db: sqlite3.Connection, scene: str) -> Iterator[tuple[Any, Any]]:
+    yield from db.execute("SELECT result, crc FROM blocks WHERE scene = ? ORDER BY row_off, col_off", (scene,))
+
+
 def _read(db: sqlite3.Connection, scene: str, folder: Path) -> Iterator[BlockResult]:
-    rows = db.execute("SELECT result, crc FROM blocks WHERE scene = ? ORDER BY row_off, col_off", (scene,))
-    for text, crc in rows:
+    for text, crc in _rows(db, scene):
         # a flipped bit in a page of the database shows in no other way
         if isinstance(text, str) and zlib.crc32(text.encode()) == crc:
             yield _from_dict(json.loads(text), folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geoseg.area.expected import ExpectedTotals
@@ -177,6 +177,12 @@ def test_a_damaged_journal_costs_time_and_is_said(damage: str, tmp_path: Path) -
 
 @settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(1, 255))
+@example(13_498, 128)  # text that is no UTF-8
+@example(3858, 128)  # likewise in the schema
+@example(3802, 1)  # a column of another name
+@example(3907, 1)  # a table without a name
+@example(12_281, 8)  # found by reading only
+@example(12_282, 184)  # found in an index only
 def test_no_flipped_byte_gives_a_wrong_row(place: int, flip: int) -> None:
     import tempfile
 
