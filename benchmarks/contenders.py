@@ -10,6 +10,7 @@ works, and prints its seconds as JSON.
 import argparse
 import importlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -186,12 +187,15 @@ def geoseg_runner(name: str, net: torch.nn.Module) -> Callable[[Path, torch.nn.M
     setattr(rows, "build_network", lambda _model: net)  # noqa: B010 - mypy would have it final
 
     def work(scene: Path, _: torch.nn.Module, folder: Path) -> Steps:
+        # what is finished is skipped, so every round has a folder of its own
+        out = folder / "run"
+        shutil.rmtree(out, ignore_errors=True)
         began = time.perf_counter()
-        options = Options(choices=Choices(device="cpu"), formats=(), overwrite=True)
+        options = Options(choices=Choices(device="cpu"), formats=())
         with connect() as pool:
             connected = time.perf_counter()
-            summary = run([str(scene)], folder, model, options, pool=pool)
-        if summary.n_failed:
+            summary = run([str(scene)], out, model, options, pool=pool)
+        if any(o.status != "done" for o in summary.outcomes):
             raise SystemExit(str(summary.outcomes))
         return {"connect": connected - began, "run": time.perf_counter() - connected}
 
