@@ -106,7 +106,7 @@ def limit(scene: Path, net: torch.nn.Module, folder: Path) -> Steps:
 
 def _finished(folder: Path, side: int, name: str) -> Path:
     """What geoseg made of the same scene: the limit writes the same pixels, so that compression costs the same."""
-    return folder / "geoseg" / f"bench_{side}" / f"bench_{side}_{name}.tif"
+    return folder / "geoseg" / "run" / f"bench_{side}" / f"bench_{side}_{name}.tif"
 
 
 def monai(scene: Path, net: torch.nn.Module, folder: Path) -> Steps:
