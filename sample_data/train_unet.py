@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from geoseg.models.card import ModelCard
+from geoseg.models.card import PROBABILITIES, ModelCard
 from sample_data.classes import BANDS, LEGEND
 from sample_data.make import SEED as COMMITTED_SEED
 from sample_data.noise import Floats
@@ -64,7 +64,7 @@ class Statistics:
     std: Floats
     """Standard deviation."""
     quantiles: NDArray[np.float64]
-    """1, 50 and 99 percent, (3, band)."""
+    """At the card's probabilities, (probability, band)."""
 
 
 def training_views(seeds: Sequence[int], size: int) -> list[View]:
@@ -85,7 +85,7 @@ def statistics(views: Sequence[View]) -> Statistics:
     return Statistics(
         mean=seen.mean(axis=1).astype(np.float32),
         std=seen.std(axis=1).astype(np.float32),
-        quantiles=np.quantile(seen, (0.01, 0.5, 0.99), axis=1),
+        quantiles=np.quantile(seen, PROBABILITIES, axis=1),
     )
 
 
@@ -236,7 +236,7 @@ def write_model(folder: Path, module: torch.nn.Module, stats: Statistics, notes:
             "nodata_fill": 0.0,
             "classes": [{"value": c.value, "name": c.name, "color": c.color} for c in LEGEND],
             "quantiles": {
-                band: dict(zip(("p1", "p50", "p99"), (round(float(q), 4) for q in values), strict=True))
+                band: dict(zip(PROBABILITIES, (round(float(q), 4) for q in values), strict=True))
                 for band, values in zip(BANDS, stats.quantiles.T, strict=True)
             },
             "training": notes,

@@ -11,12 +11,14 @@ from geoseg.legend import Legend, LegendClass
 from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml
 
 __all__ = [
+    "PROBABILITIES",
     "WEIGHT_SUFFIXES",
     "Architecture",
     "BandQuantiles",
     "CardBand",
     "CardClass",
     "ModelCard",
+    "Scores",
     "card_from_yaml",
     "card_schema",
 ]
@@ -78,18 +80,37 @@ class Architecture(_CardPart):
     options: dict[str, _Plain] = Field(default={}, description="Further arguments of the architecture, plain values")
 
 
-class BandQuantiles(_CardPart):
-    """Quantiles of one band over the training pixels, in the card's units."""
+def _ascending(quantiles: dict[float, float]) -> dict[float, float]:
+    """Values by probability, both in ascending order."""
+    if not quantiles or not all(0 < probability < 1 for probability in quantiles):
+        raise ValueError("are values by probability, such as '0.01': 0.016, and a probability is between 0 and 1")
+    ordered = dict(sorted(quantiles.items()))
+    values = list(ordered.values())
+    if values != sorted(values):
+        raise ValueError(f"do not ascend: {', '.join(f'{p:g}: {v:g}' for p, v in ordered.items())}")
+    return ordered
 
-    p1: _Finite
-    p50: _Finite
-    p99: _Finite
 
-    @model_validator(mode="after")
-    def _ascend(self) -> Self:
-        if not self.p1 <= self.p50 <= self.p99:
-            raise ValueError(f"quantiles {self.p1}, {self.p50}, {self.p99} do not ascend")
-        return self
+BandQuantiles = Annotated[dict[float, _Finite], AfterValidator(_ascending)]
+"""Quantiles of one band over the training pixels: from a probability to the value in the card's units.
+
+Trained models have those of :data:`PROBABILITIES`. In YAML a probability is in quotes: a key is a word.
+"""
+
+PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""Of the quantiles that training writes into a card."""
+
+
+class Scores(_CardPart):
+    """How well the model did on data that was held out, in counts of pixels and ratios of their sums."""
+
+    data: _Text = Field(description="What was scored, and how it was held out")
+    pixels: int = Field(ge=1, description="Labelled pixels that were scored")
+    accuracy: float = Field(ge=0, le=1, description="Share of them that is right")
+    miou: float = Field(ge=0, le=1, description="Mean of the IoUs of the classes that occur")
+    iou: dict[_Name, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="Intersection over union by class name; a class that neither labels nor map have is left out"
+    )
 
 
 class ModelCard(_CardPart):
@@ -119,7 +140,10 @@ class ModelCard(_CardPart):
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by it")
     nodata_fill: _Finite = Field(default=0.0, description="Where there is no observation, normalised: 0 = band mean")
     classes: tuple[CardClass, ...] = Field(min_length=1, max_length=255, description="In the order of the outputs")
-    quantiles: dict[str, BandQuantiles] = Field(default={}, description="By band name, as seen in training")
+    quantiles: dict[str, BandQuantiles] = Field(
+        default={}, description="By band name, values by probability ('0.01': 0.016), as seen in training"
+    )
+    scores: Scores | None = Field(default=None, description="On data that was held out of the training")
     training: _Text = Field(default="", description="Data and method, in words")
     source: _Text = Field(default="", description="Paper or page to cite")
 
@@ -141,6 +165,8 @@ class ModelCard(_CardPart):
             raise ValueError(f"bands {', '.join(twice)} are listed twice")
         if unknown := sorted(set(self.quantiles) - set(names)):
             raise ValueError(f"quantiles are given for {', '.join(unknown)}, which no band is called")
+        if self.scores and (unknown := sorted(set(self.scores.iou) - {c.name for c in self.classes})):
+            raise ValueError(f"scores are given for {', '.join(unknown)}, which no class is called")
         if self.window % self.output_stride:
             raise ValueError(f"window {self.window} is not a multiple of output_stride {self.output_stride}")
         self._check_kind()
@@ -212,7 +238,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "bands": CardBand,
     "classes": CardClass,
     "architecture": Architecture,
-    "quantiles": BandQuantiles,
+    "scores": Scores,
 }
 
 

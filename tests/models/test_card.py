@@ -49,7 +49,7 @@ def test_a_card_keeps_bands_and_classes_in_order(tmp_path: Path) -> None:
 
 
 def test_a_card_written_and_read_is_the_same_card(tmp_path: Path) -> None:
-    quantiles = {"red": {"p1": 0.01, "p50": 0.1, "p99": 0.4}}
+    quantiles = {"red": {"0.01": 0.01, "0.5": 0.1, "0.99": 0.4}}
     card = card_with(tmp_path, quantiles=quantiles, description="Felder: grün & 'quoted'\n- no", blend="hann")
     assert card_from_yaml(written(tmp_path, card.to_yaml())) == card
 
@@ -93,8 +93,16 @@ def test_any_text_and_number_survive_the_round_trip(
         ({"window": 500}, "window 500 is not a multiple of output_stride 32"),
         ({"overlap": 1.0}, "overlap: .*less than 1"),
         ({"temperature": 0}, "temperature: .*greater than 0"),
-        ({"quantiles": {"blue": {"p1": 0, "p50": 1, "p99": 2}}}, "quantiles are given for blue"),
-        ({"quantiles": {"red": {"p1": 3, "p50": 1, "p99": 2}}}, "do not ascend"),
+        ({"quantiles": {"blue": {"0.01": 0, "0.5": 1, "0.99": 2}}}, "quantiles are given for blue"),
+        ({"quantiles": {"red": {"0.01": 3, "0.5": 1, "0.99": 2}}}, "do not ascend: 0.01: 3, 0.5: 1, 0.99: 2"),
+        ({"quantiles": {"red": {"1": 3}}}, "a probability is between 0 and 1"),
+        ({"quantiles": {"red": {"p50": 3}}}, r"quantiles\.red\."),
+        (
+            {"scores": {"data": "", "pixels": 9, "accuracy": 1, "miou": 1, "iou": {"sea": 1}}},
+            "which no class is called",
+        ),
+        ({"scores": {"data": "", "pixels": 9, "accuracy": 1, "miou": 2, "iou": {}}}, "scores.miou"),
+        ({"scores": {"points": 9}}, "known keys: data, pixels, accuracy, miou, iou"),
         ({"classes": [{"value": 0, "name": "a", "color": "#000000"}]}, "needs two or more"),
         ({"classes": [{"value": 0, "name": n, "color": "#000000"} for n in "ab"]}, "value 0 twice"),
         ({"classes": [{"value": 255, "name": "a", "color": "#000000"}]}, r"classes\[0\].value: .*254"),
