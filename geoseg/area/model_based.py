@@ -16,7 +16,7 @@ from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_raster import ClassReader
 from geoseg.scene.guard import open_raster
 
-__all__ = ["model_based_areas_m2"]
+__all__ = ["band_places", "model_based_areas_m2"]
 
 _MOST_OFF = 0.02
 
@@ -45,7 +45,7 @@ def model_based_areas_m2(held: MapTotals, probabilities: str | os.PathLike[str])
     name = printable(href)
     with open_raster(href) as dataset, ClassReader(held.raster) as reader:
         kind = _kind(dataset, name)
-        places = _places(dataset, held.legend, name)
+        places = band_places(dataset, held.legend, name)
         same_crs = dataset.crs is not None and held.raster.geobox.crs == dataset.crs.to_wkt()
         if not same_crs or not is_same_grid(held.raster.geobox, dataset.transform, dataset.shape):
             raise SceneError(
@@ -82,8 +82,12 @@ def _kind(dataset: DatasetReader, name: str) -> str:
     return str(kinds[0])
 
 
-def _places(dataset: DatasetReader, legend: Legend, name: str) -> list[int]:
-    """The place in the legend of each band's class."""
+def band_places(dataset: DatasetReader, legend: Legend, name: str) -> list[int]:
+    """The place in the legend of the class of each band of probabilities: by its name, or else in order.
+
+    Raises:
+        SceneError: If the bands are not those of the legend; ``name`` is what the raster is called there.
+    """
     stated = [(d or "").strip() for d in dataset.descriptions]
     known = {n.strip().casefold(): i for i, n in enumerate(legend.names)}
     places = [known.get(d.casefold(), -1) for d in stated]

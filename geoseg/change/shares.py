@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from geoseg.area.model_based import _places as places_of_bands  # the same rule for which band is which class
+from geoseg.area.model_based import band_places
 from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, halves_of
 from geoseg.errors import InputError, SceneError, printable
 from geoseg.inference.lattice import Block
@@ -88,7 +88,7 @@ def shares_of_file(raster: ClassRaster, probabilities: str | os.PathLike[str]) -
                 f"{name} is not the probabilities of {printable(raster.href)}: it has bands of "
                 f"{dataset.dtypes[0]} with {dataset.height} x {dataset.width} px; give one of bytes on its grid"
             )
-        values = tuple(raster.legend.values[place] for place in places_of_bands(dataset, raster.legend, name))
+        values = tuple(raster.legend.values[place] for place in band_places(dataset, raster.legend, name))
     return ClassShares(read=ShareFile(href=href), values=values)
 
 

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import legend_option, outline_options, outlines_of, talk_options, zone_options, zones_of
+from geoseg.cli.options import (
+    cluster_options,
+    formats_of,
+    legend_option,
+    outline_options,
+    outlines_of,
+    output_option,
+    polygon_options,
+    talk_options,
+    zone_options,
+    zones_of,
+)
 
 if TYPE_CHECKING:
     from geoseg.change.posterior_rule import PosteriorRule
@@ -14,20 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["change"]
 
-_FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 _SHOWN = 20
 
 
 @click.command()
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder of the results; made if missing.",
-)
+@output_option
 @click.option(
     "--tolerance",
     type=click.IntRange(0, 64),
@@ -67,17 +71,7 @@ _SHOWN = 20
     help="With --probabilities, what mistakes cost: columns from, to (* for any class) and cost, of missing that "
     "change, or, for a class to itself, of calling change what is none; 1 where no row says.",
 )
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(_FORMATS),
-    default=("gpkg",),
-    show_default=True,
-    help="Of the polygons; may be given several times.",
-)
-@click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@polygon_options
 @click.option("--picture", is_flag=True, help="Also draw before, after, change and flows as a PNG; needs matplotlib.")
 @click.option(
     "--strata-buffer",
@@ -89,16 +83,7 @@ _SHOWN = 20
 @outline_options
 @zone_options
 @legend_option
-@click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes on this machine; 0 computes in this one and opens no port.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786.")
-@click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False), help="Its connection file instead.")
+@cluster_options
 @click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options.")
 @talk_options
 def change(before: str, after: str, output: Path, **asked: Any) -> int:
@@ -131,7 +116,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
             posterior=_posterior(asked),
         ),
         min_area=min_area,
-        formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
+        formats=formats_of(asked),
         outlines=outlines,
         zones=zones_of(asked),
         legend=asked["legend"],

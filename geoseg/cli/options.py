@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Manner",
     "band_options",
+    "cluster_options",
     "comma_separated",
     "compute_options",
+    "formats_of",
     "legend_option",
     "outline_options",
     "outlines_of",
+    "output_option",
+    "polygon_options",
     "read_config",
     "talk_options",
     "zone_options",
@@ -28,6 +32,8 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 
 
 def comma_separated(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -99,6 +105,42 @@ def compute_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def output_option(command: F) -> F:
+    """Where the results of many inputs go."""
+    kind: Any = click.Path(path_type=Path, file_okay=False)
+    text = "Folder of the results; made if missing."
+    return click.option("-o", "--output", type=kind, required=True, help=text)(command)
+
+
+def cluster_options(command: F) -> F:
+    """Where the work is done: arguments of `geoseg.jobs.cluster.connect`."""
+    for option in (
+        click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False),
+                     help="Its connection file instead."),
+        click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786."),
+        click.option("-j", "--workers", type=click.IntRange(0), default=0, show_default=True,
+                     help="Processes on this machine; 0 computes in this one and opens no port."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def polygon_options(command: F) -> F:
+    """Whether polygons are made, and in which formats; `formats_of` makes a value of them."""
+    for option in (
+        click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons."),
+        click.option("-f", "--format", "formats", multiple=True, type=click.Choice(_FORMATS), default=("gpkg",),
+                     show_default=True, help="Of the polygons; may be given several times."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def formats_of(asked: dict[str, Any]) -> tuple[str, ...]:
+    """The formats of the polygons, each once; none for no polygons."""
+    return tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else ()
 
 
 def outline_options(command: F) -> F:

@@ -9,9 +9,13 @@ import click
 
 from geoseg.cli.options import (
     band_options,
+    cluster_options,
     compute_options,
+    formats_of,
     outline_options,
     outlines_of,
+    output_option,
+    polygon_options,
     read_config,
     talk_options,
     zone_options,
@@ -20,18 +24,10 @@ from geoseg.cli.options import (
 
 __all__ = ["run"]
 
-_FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
-
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder of the results; made if missing.",
-)
+@output_option
 @click.option(
     "-m",
     "--model",
@@ -43,30 +39,11 @@ _FORMATS = ("gpkg", "shp", "fgb", "parquet", "geojson")
 @compute_options
 @click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at.")
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(_FORMATS),
-    default=("gpkg",),
-    show_default=True,
-    help="Of the polygons; may be given several times.",
-)
-@click.option("--polygons/--no-polygons", default=True, show_default=True, help="Whether to make polygons.")
+@polygon_options
 @outline_options
 @zone_options
 @click.option("--probabilities", is_flag=True, help="Also leave the probability of each class, and expected areas.")
-@click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes on this machine; 0 computes in this one and opens no port.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, such as tcp://host:8786.")
-@click.option("--scheduler-file", type=click.Path(exists=True, dir_okay=False), help="Its connection file instead.")
+@cluster_options
 @click.option(
     "--block-timeout",
     type=click.FloatRange(0, min_open=True),
@@ -130,7 +107,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         scale=asked["scale"],
         offset=asked["offset"],
         block_size=asked["block_size"],
-        formats=tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else (),
+        formats=formats_of(asked),
         probabilities=asked["probabilities"],
         outlines=outlines,
         min_area=min_area,

@@ -14,8 +14,7 @@ from geoseg.jobs.change_options import MapInput
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote, open_raster
-from geoseg.scene.open import _acquired as acquired_of  # the same rule for when a raster was taken
-from geoseg.scene.open import _geobox as grid_of  # and for what has a place on the earth
+from geoseg.scene.open import acquired_of, grid_of
 
 __all__ = ["Pairing", "find_map", "find_maps", "pair_maps", "pair_name", "with_unique_names"]
 

@@ -21,7 +21,7 @@ from geoseg.scene.guard import driver_for, is_remote, open_raster
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["COMMON_NAMES", "fingerprint", "open_scene", "scene_name"]
+__all__ = ["COMMON_NAMES", "acquired_of", "fingerprint", "grid_of", "open_scene", "scene_name"]
 
 # Only names that mean one band whatever the sensor: "B4" is red on Landsat 8 and near infrared on Landsat 5.
 _COMMON_NAMES = {
@@ -75,7 +75,7 @@ def open_scene(
     with open_raster(href) as dataset:
         name = printable(href)
         _check_pixels(dataset, name)
-        geobox = _geobox(dataset, name)
+        geobox = grid_of(dataset, name)
         alpha = [i for i, c in enumerate(dataset.colorinterp, 1) if c is ColorInterp.alpha and dataset.count > 1]
         spectral = [i for i in dataset.indexes if i not in alpha]
         if bands is not None and len(bands) == dataset.count:
@@ -97,7 +97,7 @@ def open_scene(
             validity="mask" if alpha or any(has_mask(dataset, i) for i in spectral) else "values",
             block_shape=_block_shape(dataset),
             scaled=scale is not None or offset is not None or any((b.scale, b.offset) != (1.0, 0.0) for b in named),
-            acquired=_acquired(dataset, href),
+            acquired=acquired_of(dataset, href),
             fingerprint=_fingerprint(href, dataset),
         )
 
@@ -132,7 +132,12 @@ def _check_pixels(dataset: DatasetReader, name: str) -> None:
         )
 
 
-def _geobox(dataset: DatasetReader, name: str) -> GeoBox:
+def grid_of(dataset: DatasetReader, name: str) -> GeoBox:
+    """The pixel grid of a raster that has a place on the earth.
+
+    Raises:
+        SceneError: If it has none; ``name`` is what it is called there.
+    """
     transform = dataset.transform
     placed = not transform.is_identity
     if not placed and (dataset.gcps[0] or dataset.rpcs is not None):
@@ -224,7 +229,7 @@ def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
     return int(rows), int(cols)
 
 
-def _acquired(dataset: DatasetReader, href: str) -> datetime | None:
+def acquired_of(dataset: DatasetReader, href: str) -> datetime | None:
     """Acquisition time: 1. tags that say so, 2. a date in the file's name, 3. the TIFF's own time; else not known.
 
     The TIFF's time is often that of processing. Where it falls on the day in the name, it is more exact than the name.
