@@ -13,7 +13,7 @@ import pyogrio
 import pytest
 import shapely
 from geopandas.testing import assert_geodataframe_equal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import ParameterError
@@ -73,6 +73,7 @@ def plain(frame: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
+@settings(max_examples=40)
 @given(frame=tables(), rows=st.integers(1, 13))
 def test_each_format_reads_back_equal(
     tmp_path_factory: pytest.TempPathFactory, legend: Legend, name: str, frame: Any, rows: int
@@ -101,6 +102,7 @@ def test_each_format_reads_back_equal(
     assert_geodataframe_equal(plain(found), meant, check_dtype=False, check_less_precise=False)
 
 
+@settings(max_examples=25)  # each writes and reads several files
 @given(frame=tables(), rows=st.integers(1, 13))
 def test_geoparquet_is_what_geopandas_writes(
     tmp_path_factory: pytest.TempPathFactory, legend: Legend, frame: Any, rows: int
