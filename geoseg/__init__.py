@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from geoseg.area.class_areas import class_areas
     from geoseg.change.detect import detect_change
+    from geoseg.evaluate.assess import evaluate_map
     from geoseg.inference.recipe import Choices
     from geoseg.inference.segment import segment
     from geoseg.models.load import load_model
     from geoseg.scene.open import open_scene
     from geoseg.vector.vectorizer import vectorize
 
-__all__ = ["Choices", "__version__", "class_areas", "detect_change", "load_model", "open_scene", "segment", "vectorize"]
+__all__ = [
+    "Choices",
+    "__version__",
+    "class_areas",
+    "detect_change",
+    "evaluate_map",
+    "load_model",
+    "open_scene",
+    "segment",
+    "vectorize",
+]
 
 __version__ = "0.1.0.dev0"
 
@@ -32,6 +43,7 @@ _HOMES = {
     "Choices": "geoseg.inference.recipe",
     "class_areas": "geoseg.area.class_areas",
     "detect_change": "geoseg.change.detect",
+    "evaluate_map": "geoseg.evaluate.assess",
     "load_model": "geoseg.models.load",
     "open_scene": "geoseg.scene.open",
     "segment": "geoseg.inference.segment",

@@ -93,6 +93,7 @@ def test_every_room_is_in_the_order() -> None:
         ["batch", "serve", "--help"],
         ["batch", "schema"],
         ["change", "--help"],
+        ["evaluate", "--help"],
     ],
     ids=" ".join,
 )

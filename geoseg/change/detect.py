@@ -1,7 +1,6 @@
 """The change between two class maps in memory: `geoseg.detect_change`."""
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from geoseg.change.block_change import block_change, map_areas, recounted
 from geoseg.change.codes import ChangeCodes
 from geoseg.change.comparison import Comparison, Rules
 from geoseg.change.features import change_table
-from geoseg.change.maps import ArrayMap, ClassSource
+from geoseg.change.maps import ClassSource, source_of_array
 from geoseg.change.posterior_rule import PosteriorRule
 from geoseg.change.registration import Shift
 from geoseg.change.shares import ClassShares, ShareArray
@@ -21,7 +20,6 @@ from geoseg.change.transitions import Transitions
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
-from geoseg.scene.class_map import read_class_map
 from geoseg.vector.mapping_unit import merge_small_components
 from geoseg.vector.measure import Pixels
 from geoseg.vector.min_area import MinArea
@@ -174,8 +172,8 @@ def detect_change(
     if years is not None and not years > 0:
         raise ParameterError(f"{years} years between the dates: give a number above 0")
     conf = (None, None) if confidence is None else confidence
-    one = _source("the map before", before, legend, conf[0])
-    two = _source("the map after", after, after_legend or legend, conf[1])
+    one = source_of_array("the map before", before, legend, conf[0])
+    two = source_of_array("the map after", after, after_legend or legend, conf[1])
     rules = rules or Rules()
     if probabilities is not None:
         one, two = (replace(s, shares=_shares(s, p)) for s, p in zip((one, two), probabilities, strict=True))
@@ -214,37 +212,6 @@ def detect_change(
         years=years,
         shift=comparison.shift,
         notes=comparison.notes,
-    )
-
-
-def _source(
-    name: str, classes: "xr.DataArray", legend: Legend | None, confidence: "xr.DataArray | None"
-) -> ClassSource:
-    class_map = read_class_map(classes, legend=legend, confidence=confidence)
-    if class_map.crs is None:
-        raise ParameterError(
-            f"{name} has no CRS, so nothing says where it lies: assign it, such as with .odc.assign_crs"
-        )
-    pixels = np.ascontiguousarray(class_map.classes)
-    present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
-    classes_of = class_map.legend_of(present)
-    if not classes_of:
-        raise ParameterError(f"{name} holds no class: every pixel is nodata; check its nodata value")
-    known = Legend(classes=classes_of, nodata=class_map.nodata)
-
-    def extend(_: Iterable[int]) -> Legend:
-        return known  # it was made of all values
-
-    return ClassSource(
-        name=name,
-        geobox=class_map.geobox,
-        legend=known,
-        named=class_map.legend is not None or any(v in class_map.stated for v in known.values),
-        read=ArrayMap(
-            classes=pixels, confidence=None if confidence is None else np.ascontiguousarray(class_map.confidence)
-        ),
-        has_confidence=confidence is not None,
-        extend=extend,
     )
 
 

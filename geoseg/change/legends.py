@@ -46,24 +46,31 @@ class CommonLegend:
     """What a user wants to know: how classes were matched, and which have no counterpart."""
 
 
-def read_crosswalk(path: str | os.PathLike[str]) -> tuple[CrosswalkRow, ...]:
+def read_crosswalk(
+    path: str | os.PathLike[str], *, sides: tuple[str, str] = ("before", "after")
+) -> tuple[CrosswalkRow, ...]:
     """The crosswalk in a CSV file with the columns ``from``, ``to`` and, if it is needed, ``map``.
 
     ``from`` is a class by name or value, ``to`` the name of the class that it counts as, ``map`` is ``before``,
     ``after`` or ``both`` (which is what an empty cell means).
 
+    Args:
+        path: The table.
+        sides: What the two maps are called in it, in place of ``before`` and ``after``.
+
     Raises:
         InputError: If it is no such table.
     """
     rows = []
+    meant: dict[str, Side] = {sides[0]: "before", sides[1]: "after", "both": "both", "": "both"}
     for n, row in read_rows(path, needed=("from", "to"), allowed=("map",)):
-        side = row.get("map", "").lower() or "both"
-        if side not in _SIDES or not row["from"] or not row["to"]:
+        side = meant.get(row.get("map", "").lower())
+        if side is None or not row["from"] or not row["to"]:
             raise InputError(
-                f"{printable(path)}: line {n} is not understood: write a class, what it counts as, and before, after "
-                "or both as its map"
+                f"{printable(path)}: line {n} is not understood: write a class, what it counts as, and {sides[0]}, "
+                f"{sides[1]} or both as its map"
             )
-        rows.append(CrosswalkRow(side=side, source=row["from"], target=row["to"]))  # type: ignore[arg-type]
+        rows.append(CrosswalkRow(side=side, source=row["from"], target=row["to"]))
     if not rows:
         raise InputError(f"{printable(path)}: has a header and no rows: write a row for each class to be renamed")
     return tuple(rows)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,17 @@ from rasterio.windows import Window
 
 from geoseg.change.sampling import ReadMap
 from geoseg.change.shares import ClassShares, shares_of_file
-from geoseg.errors import InputError, SceneError, printable
+from geoseg.errors import InputError, ParameterError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
+from geoseg.scene.class_map import read_class_map
 from geoseg.scene.class_raster import ClassRaster
 from geoseg.scene.guard import open_raster
 
-__all__ = ["ArrayMap", "ClassSource", "FileMap", "source_of_file"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ArrayMap", "ClassSource", "FileMap", "source_of_array", "source_of_file"]
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
@@ -122,4 +127,46 @@ def source_of_file(
         has_confidence=confidence is not None,
         extend=raster.legend_of,
         shares=None if probabilities is None else shares_of_file(raster, probabilities),
+    )
+
+
+def source_of_array(
+    name: str, classes: "xr.DataArray", legend: Legend | None, confidence: "xr.DataArray | None"
+) -> ClassSource:
+    """A class map in memory as a side of a comparison.
+
+    Args:
+        name: What it is called in messages.
+        classes: (rows, cols) uint8 class map with a CRS, numpy or dask.
+        legend: Its classes; by default the names in its attributes, else the values that are there.
+        confidence: uint8 percent on its grid, 255 where there is none.
+
+    Raises:
+        ParameterError: If it is no class map on a grid with a CRS, or holds no class.
+    """
+    class_map = read_class_map(classes, legend=legend, confidence=confidence)
+    if class_map.crs is None:
+        raise ParameterError(
+            f"{name} has no CRS, so nothing says where it lies: assign it, such as with .odc.assign_crs"
+        )
+    pixels = np.ascontiguousarray(class_map.classes)
+    present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
+    classes_of = class_map.legend_of(present)
+    if not classes_of:
+        raise ParameterError(f"{name} holds no class: every pixel is nodata; check its nodata value")
+    known = Legend(classes=classes_of, nodata=class_map.nodata)
+
+    def extend(_: Iterable[int]) -> Legend:
+        return known  # it was made of all values
+
+    return ClassSource(
+        name=name,
+        geobox=class_map.geobox,
+        legend=known,
+        named=class_map.legend is not None or any(v in class_map.stated for v in known.values),
+        read=ArrayMap(
+            classes=pixels, confidence=None if confidence is None else np.ascontiguousarray(class_map.confidence)
+        ),
+        has_confidence=confidence is not None,
+        extend=extend,
     )

@@ -1,0 +1,1 @@
+"""Prediction against reference: how good a class map is, scene by scene and overall."""

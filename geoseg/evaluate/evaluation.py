@@ -1,0 +1,333 @@
+"""Scenes together: one legend, counts added, scores with intervals, and the tables of them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ParameterError
+from geoseg.evaluate.bootstrap import Interval, intervals
+from geoseg.evaluate.calibration import Reliability, reliability
+from geoseg.evaluate.scene_scores import SceneScores
+from geoseg.evaluate.scores import MEASURES, ClassScores, Margins, Scores, class_scores, scores
+from geoseg.legend import Legend, LegendClass
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ALL", "Evaluation", "united_legend"]
+
+ALL: Final = "all"
+"""What the rows of all scenes together are called."""
+_HA_M2: Final = 10_000
+_BY_CLASS: Final = ("iou", "f1", "precision", "recall")
+_FEW: Final = 10
+
+
+def united_legend(legends: Iterable[Legend]) -> tuple[Legend, tuple[NDArray[np.int64], ...]]:
+    """One legend for several scenes, classes being one where their names are, and the place of each scene's in it.
+
+    Raises:
+        ParameterError: If there are too many classes.
+    """
+    classes: dict[str, LegendClass] = {}
+    places = []
+    for legend in legends:
+        keys = [" ".join(c.name.casefold().split()) for c in legend]
+        for key, c in zip(keys, legend, strict=True):
+            classes.setdefault(key, c)
+        order = list(classes)
+        places.append(np.array([order.index(key) for key in keys], dtype=np.int64))
+    if len(classes) > 254:
+        raise ParameterError(f"the scenes have {len(classes)} classes together: unite some with a crosswalk")
+    stated = {c.value for c in classes.values()}
+    free, taken, made = iter(sorted(set(range(256)) - stated)), set[int](), []
+    for c in classes.values():
+        made.append(c if c.value not in taken else replace(c, value=next(free), file_value=None))
+        taken.add(made[-1].value)
+    nodata = next(v for v in range(255, -1, -1) if v not in taken)
+    return Legend(classes=tuple(made), nodata=nodata), tuple(places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """How good a prediction is: per scene, per class, per zone and overall."""
+
+    scenes: tuple[SceneScores, ...]
+    """At least one."""
+    legend: Legend
+    """Classes of all of them."""
+    places: tuple[NDArray[np.int64], ...]
+    """For each scene the place of its classes in the legend."""
+    level: float
+    """Of the intervals, a share."""
+    zone_ids: tuple[Any, ...] = ()
+    """What zones are called, where there are any."""
+
+    @classmethod
+    def of(cls, scenes: Sequence[SceneScores], *, level: float = 0.95, zone_ids: Iterable[Any] = ()) -> Self:
+        """Scenes together.
+
+        Raises:
+            ParameterError: If there is no scene, or too many classes.
+        """
+        if not scenes:
+            raise ParameterError("no scene was scored: there is nothing to put together")
+        legend, places = united_legend(s.legend for s in scenes)
+        return cls(scenes=tuple(scenes), legend=legend, places=places, level=level, zone_ids=tuple(zone_ids))
+
+    def _wide(self, index: int, matrix: NDArray[Any], ends: bool = True) -> NDArray[Any]:
+        """A matrix of a scene's classes as one of all classes, with or without a last row and column."""
+        k = len(self.legend) + ends
+        place = np.append(self.places[index], k - 1) if ends else self.places[index]
+        out = np.zeros((k, k, *matrix.shape[2:]), dtype=matrix.dtype)
+        out[np.ix_(place, place)] = matrix
+        return out
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """(K + 1, K + 1) of all scenes: rows are the reference, columns the prediction, the last without a class."""
+        return np.asarray(sum(self._wide(i, s.counts.pixels) for i, s in enumerate(self.scenes)), dtype=np.int64)
+
+    @property
+    def area_m2(self) -> NDArray[np.float64]:
+        """(K + 1, K + 1) true area, likewise."""
+        wide = [self._wide(i, s.counts.units) * s.unit_m2 for i, s in enumerate(self.scenes)]
+        return np.asarray(sum(wide), dtype=np.float64)
+
+    @property
+    def margins(self) -> Margins:
+        """Of all scenes."""
+        return Margins.of(self.pixels[:-1, :-1])
+
+    @property
+    def scores(self) -> Scores:
+        """Of all scenes together, counts added and divided once."""
+        return scores(self.margins)
+
+    @property
+    def class_scores(self) -> ClassScores:
+        """Of each class, in all scenes together."""
+        return class_scores(self.margins)
+
+    def _units(self) -> Margins:
+        """What intervals are drawn from: scenes, or the parts of the only one."""
+        if len(self.scenes) == 1:
+            return self.scenes[0].counts.parts
+        each = [Margins.of(self._wide(i, s.counts.compared, ends=False)) for i, s in enumerate(self.scenes)]
+        return Margins(
+            agreed=np.stack([m.agreed for m in each]),
+            reference=np.stack([m.reference for m in each]),
+            predicted=np.stack([m.predicted for m in each]),
+        )
+
+    def interval(self, scores_of: Callable[[Margins], NDArray[np.float64]]) -> Interval:
+        """Interval of a score, from scenes drawn again, or parts of the only one; see `intervals`."""
+        return intervals(self._units(), scores_of, level=self.level)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of the intervals."""
+        n, percent = len(self._units().agreed), f"{100 * self.level:g} %"
+        if len(self.scenes) == 1:
+            side = self.scenes[0].plan.unit_px
+            if n < 2:
+                return ("the scene is too small for intervals",)
+            parts = f"{n} parts of {side} x {side} px of one scene"
+            return (f"{percent} intervals are from {parts}, drawn again: they say nothing of other scenes",)
+        rough = "; so few scenes make them rough, mostly too narrow" if n < _FEW else ""
+        return (f"{percent} intervals are from {n} scenes, drawn again{rough}",)
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """Confidence against accuracy, all scenes that come with confidence together; None where none does."""
+        found = [s.counts.by_percent.sum(axis=0) for s in self.scenes if s.counts.by_percent is not None]
+        if not found or not np.any(found):
+            return None
+        total = np.sum(found, axis=0)
+        return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
+
+    def summary_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
+        """``measure``, ``value``, ``low`` and ``high``, one row for each score of all scenes together."""
+        import pandas as pd
+
+        names = [m for m in MEASURES if with_kappa or m != "kappa"]
+        found = self.scores
+
+        def stacked(margins: Margins) -> NDArray[np.float64]:
+            each = scores(margins)
+            return np.stack([getattr(each, m) for m in names], axis=-1)
+
+        between = self.interval(stacked)
+        rows = [
+            (m, float(getattr(found, m)), float(low), float(high))
+            for m, low, high in zip(names, between.low, between.high, strict=True)
+        ]
+        known = self.reliability
+        if known is not None:
+            nan = float("nan")
+            rows += [(m, getattr(known, m), nan, nan) for m in ("ece", "overconfidence")]
+        return pd.DataFrame(rows, columns=["measure", "value", "low", "high"]).astype({"measure": "str"})
+
+    def class_table(self) -> "pd.DataFrame":
+        """One row per class of the legend.
+
+        ``class_id``, ``class_name``, ``iou`` with ``iou_low`` and ``iou_high``, ``f1``, ``precision``, ``recall``;
+        ``reference_px`` and ``mapped_px``; ``reference_ha`` and ``mapped_ha``, true areas of the pixels where both have
+        a class; ``bias_ha``, mapped less reference, and ``bias_pct``, of the reference.
+        """
+        between = self.interval(lambda m: class_scores(m).iou)
+        return _class_table(self.legend, self.margins, self.area_m2[:-1, :-1], between)
+
+    def scene_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
+        """One row per scene, and one for all together where there are several.
+
+        ``scene``, ``pixels`` (compared), ``area_ha``, ``unmapped`` (share of the reference without a class in the
+        prediction), the scores of the whole, and ``ece`` where there is confidence.
+        """
+        import pandas as pd
+
+        names = [m for m in MEASURES if with_kappa or m != "kappa"]
+        rows = []
+        for s in self.scenes:
+            found, by = scores(Margins.of(s.counts.compared)), s.counts.by_percent
+            ece = None if by is None else _reliability(by).ece
+            area = int(s.counts.units[:-1, :-1].sum()) * s.unit_m2
+            rows.append([s.name, *_extent(s.counts.pixels, area), *(float(getattr(found, m)) for m in names), ece])
+        if len(self.scenes) > 1:
+            found, known = self.scores, self.reliability
+            whole = _extent(self.pixels, float(self.area_m2[:-1, :-1].sum()))
+            ece = None if known is None else known.ece
+            rows.append([ALL, *whole, *(float(getattr(found, m)) for m in names), ece])
+        table = pd.DataFrame(rows, columns=["scene", "pixels", "area_ha", "unmapped", *names, "ece"])
+        return (table if table["ece"].notna().any() else table.drop(columns="ece")).astype({"scene": "str"})
+
+    def scene_class_table(self) -> "pd.DataFrame":
+        """As `class_table` without intervals, one below the other with a ``scene`` column first."""
+        import pandas as pd
+
+        tables = []
+        for s in self.scenes:
+            areas = s.counts.units[:-1, :-1] * s.unit_m2
+            table = _class_table(s.legend, Margins.of(s.counts.compared), areas, None)
+            table.insert(0, "scene", pd.Series([s.name] * len(table), dtype="str"))
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def matrix_table(self) -> "pd.DataFrame":
+        """The confusion matrix in pixels and hectares, one below the other: rows are the reference.
+
+        ``measure`` (``pixels`` or ``area_ha``), ``reference_id``, ``reference``, a column for each class of the
+        prediction, and ``no_class`` (the prediction has none). The last row of each measure is what the reference says
+        nothing of.
+        """
+        import pandas as pd
+
+        own = {"measure", "reference_id", "reference", "no_class"}
+        header = [f"{c.name} ({c.value})" if c.name in own else c.name for c in self.legend]
+        rows = []
+        for measure, values in (("pixels", self.pixels), ("area_ha", self.area_m2 / _HA_M2)):
+            ids, names = [*self.legend.values, None], [*self.legend.names, "no_class"]
+            rows += [[measure, i, n, *r] for i, n, r in zip(ids, names, values.tolist(), strict=True)]
+        columns = ["measure", "reference_id", "reference", *header, "no_class"]
+        return pd.DataFrame(rows, columns=columns, dtype=object).astype({"measure": "str", "reference": "str"})
+
+    def calibration_table(self) -> "pd.DataFrame | None":
+        """``low``, ``high``, ``pixels``, ``confidence`` and ``accuracy`` of each bin; None without confidence."""
+        import pandas as pd
+
+        known = self.reliability
+        if known is None:
+            return None
+        return pd.DataFrame(
+            {
+                "low": known.edges[:-1],
+                "high": known.edges[1:],
+                "pixels": known.pixels,
+                "confidence": known.confidence,
+                "accuracy": known.accuracy,
+            }
+        )
+
+    def zone_table(self) -> "pd.DataFrame | None":
+        """One row per zone and class that is in it, after one of the zone as a whole; None without zones.
+
+        ``zone``, ``class_id`` (empty for the whole), ``class_name`` (``all`` for the whole), ``pixels`` (of the
+        reference, those on the zone's border by the part inside), ``accuracy`` and ``miou`` of the whole, and the
+        columns of `class_table` from ``iou`` to ``bias_pct`` of the class.
+        """
+        import pandas as pd
+
+        if not self.zone_ids:
+            return None
+        total = np.zeros((len(self.zone_ids), len(self.legend), len(self.legend), 2))
+        for i, s in enumerate(self.scenes):
+            if s.by_zone is not None:
+                total[:, self.places[i][:, None], self.places[i]] += s.by_zone
+        tables = []
+        for zone, both in zip(self.zone_ids, total, strict=True):
+            margins = Margins.of(both[..., 0])
+            if not margins.total:
+                continue
+            whole = scores(margins)
+            areas = float(both[..., 1].sum()) / _HA_M2
+            first = pd.DataFrame(
+                {
+                    "class_name": [ALL],
+                    "pixels": float(margins.total),
+                    "accuracy": float(whole.accuracy),
+                    "miou": float(whole.miou),
+                    "reference_ha": areas,
+                    "mapped_ha": areas,
+                }
+            )
+            each = _class_table(self.legend, margins, both[..., 1], None).rename(columns={"reference_px": "pixels"})
+            each = each[margins.reference + margins.predicted > 0]
+            order = ["class_id", "class_name", "pixels", "accuracy", "miou", *each.columns[2:]]
+            columns = list(dict.fromkeys(c for c in order if c != "mapped_px"))
+            part = pd.concat([first, each]).reindex(columns=columns)
+            part.insert(0, "zone", pd.Series([zone] * len(part), index=part.index))
+            tables.append(part)
+        if not tables:
+            return pd.DataFrame({"zone": [], "class_name": []})
+        table = pd.concat(tables, ignore_index=True)
+        ids = [None if i != i else int(i) for i in table["class_id"]]
+        return table.assign(class_id=pd.Series(ids, dtype=object)).astype({"class_name": "str"})
+
+
+def _extent(pixels: NDArray[np.int64], area_m2: float) -> tuple[int, float, float]:
+    compared, unmapped = int(pixels[:-1, :-1].sum()), int(pixels[:-1, -1].sum())
+    return compared, area_m2 / _HA_M2, unmapped / max(compared + unmapped, 1)
+
+
+def _reliability(by_percent: NDArray[np.int64]) -> Reliability:
+    total = by_percent.sum(axis=0)
+    return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
+
+
+def _class_table(legend: Legend, margins: Margins, area_m2: NDArray[Any], between: Interval | None) -> "pd.DataFrame":
+    import pandas as pd
+
+    found = class_scores(margins)
+    reference, mapped = area_m2.sum(axis=1) / _HA_M2, area_m2.sum(axis=0) / _HA_M2
+    bias = np.full(len(legend), np.nan)
+    np.divide(100 * (mapped - reference), reference, out=bias, where=reference > 0)
+    intervals_of = {} if between is None else {"iou_low": between.low, "iou_high": between.high}
+    pixels = {"reference_px": margins.reference, "mapped_px": margins.predicted}
+    whole = all((values == np.floor(values)).all() for values in pixels.values())
+    return pd.DataFrame(
+        {
+            "class_id": np.array(legend.class_ids, dtype=np.int64),
+            "class_name": pd.Series(legend.names, dtype="str"),
+            "iou": found.iou,
+            **intervals_of,
+            **{name: getattr(found, name) for name in _BY_CLASS[1:]},
+            **{name: values.astype(np.int64) if whole else values for name, values in pixels.items()},
+            "reference_ha": reference,
+            "mapped_ha": mapped,
+            "bias_ha": mapped - reference,
+            "bias_pct": bias,
+        }
+    )

@@ -1,0 +1,241 @@
+"""`geoseg evaluate` as a function: class maps in files against references, scene by scene, and what is left of it."""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg import __version__
+from geoseg.area.zones import Zones
+from geoseg.change.maps import source_of_file
+from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
+from geoseg.evaluate.evaluation import Evaluation
+from geoseg.evaluate.plan import Matching
+from geoseg.evaluate.scene_scores import SceneScores, score_scene
+from geoseg.jobs.evaluate_pairs import Scored, ScoredPair, find_references, pair_scenes
+from geoseg.jobs.outcome import Event, Listener
+from geoseg.jobs.versions import versions
+from geoseg.outputs.records import write_json
+from geoseg.outputs.staging import clean_leftovers, staging
+from geoseg.outputs.tables import write_areas
+from geoseg.scene.class_raster import open_class_raster
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EvaluateOptions", "Evaluated", "evaluate_files"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """What the user may choose of an evaluation."""
+
+    matching: Matching = field(default_factory=Matching)
+    """Crosswalk, and classes of the reference to leave out."""
+    legend: str | None = None
+    """A well-known legend to take class names from, for prediction and reference."""
+    zones: Zones | None = None
+    """Where scores are wanted for, too."""
+    level: float = 0.95
+    """Of the intervals, a share."""
+    kappa: bool = False
+    """Whether kappa is told."""
+    overwrite: bool = False
+    """Replace finished outputs."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise ParameterError(f"an interval of level {self.level}: give a share above 0 and below 1, such as 0.95")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluated:
+    """What became of an evaluation."""
+
+    evaluation: Evaluation
+    """Of the scenes that could be scored."""
+    failed: tuple[tuple[str, str], ...]
+    """Names of the others, and why."""
+    tables: "dict[str, pd.DataFrame]"
+    """By name, as they are written."""
+    record: dict[str, Any]
+    """All of it as plain values for JSON."""
+
+
+def _ignore(_: Event) -> None:
+    """Nobody listens."""
+
+
+def evaluate_files(
+    prediction: str,
+    reference: str,
+    options: EvaluateOptions,
+    *,
+    output: Path | None = None,
+    listen: Listener = _ignore,
+) -> Evaluated:
+    """Score class maps in files; a scene that fails never stops the others.
+
+    Args:
+        prediction: A class map, or a folder of them: the output of ``geoseg run``, or rasters.
+        reference: Likewise, what is true.
+        options: What the user chose.
+        output: Folder of the tables, which appear together; None writes nothing.
+        listen: Told what happens, in the caller's thread.
+
+    Raises:
+        InputError: If either holds no class map, nothing is a pair, or no scene could be scored.
+        OutputError: If the folder holds something else, or anything cannot be written.
+    """
+    started, began = datetime.now(UTC), time.monotonic()
+    if output is not None:
+        _check_output(output, overwrite=options.overwrite)
+    found = pair_scenes(find_references(prediction), find_references(reference))
+    for note in found.notes:
+        listen(Event(kind="note", scene="scenes", text=note))
+    for href, text in found.failed:
+        listen(Event(kind="failed", scene=printable(href), text=text))
+    scenes, failed = _scenes(found, options, listen)
+    if not scenes:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise InputError(f"no scene could be scored: {failed[0][1]}{more}")
+    evaluation = Evaluation.of(scenes, level=options.level, zone_ids=() if options.zones is None else options.zones.ids)
+    tables = _tables(evaluation, options)
+    record = {
+        "geoseg": __version__,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began, 3),
+        "versions": versions(),
+        "prediction": printable(prediction.split("?", 1)[0]),
+        "reference": printable(reference.split("?", 1)[0]),
+        "options": {
+            "crosswalk": [asdict(row) for row in options.matching.crosswalk],
+            "ignore": list(options.matching.ignore),
+            "legend": options.legend,
+            "level": options.level,
+            "zones": None if options.zones is None else options.zones.digest,
+        },
+        "notes": [*evaluation.notes, *(f"{printable(name)}: {text}" for name, text in _told_once(scenes))],
+        "failed": [{"scene": printable(name), "error": text} for name, text in failed],
+        **{name: _plain(table) for name, table in tables.items()},
+    }
+    result = Evaluated(evaluation=evaluation, failed=tuple(failed), tables=tables, record=record)
+    if output is not None:
+        _write(result, output, overwrite=options.overwrite)
+    return result
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is not to be replaced before any work is done.
+
+    Raises:
+        OutputError: If something is there that may not be replaced.
+    """
+    if not output.exists():
+        return
+    if not (output / f"{output.resolve().name}.json").is_file():
+        raise OutputError(
+            f"results would go to {printable(output)}, which is there and holds no evaluation of geoseg; move it away, "
+            "or choose another --output"
+        )
+    if not overwrite:
+        raise OutputError(f"{printable(output)} is already there: pass --overwrite or choose another --output")
+
+
+def _scenes(
+    found: Scored, options: EvaluateOptions, listen: Listener
+) -> tuple[list[SceneScores], list[tuple[str, str]]]:
+    """The scores of each pair, and those that failed."""
+    scenes, failed = [], list(found.failed)
+    with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
+        for pair in found.pairs:
+            try:
+                scored = _score(pair, options, pool)
+            except GeosegError as error:
+                failed.append((pair.name, str(error)))
+                listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
+                continue
+            listen(Event(kind="done", scene=pair.name, pixels=int(scored.counts.pixels.sum())))
+            scenes.append(scored)
+    for note in _told_once(scenes):
+        listen(Event(kind="note", scene=note[0], text=note[1]))
+    return scenes, failed
+
+
+def _told_once(scenes: Sequence[SceneScores]) -> list[tuple[str, str]]:
+    """Each note once, with the scene, or the number of scenes, that it is true of."""
+    by_text: dict[str, list[str]] = {}
+    for s in scenes:
+        for note in s.notes:
+            by_text.setdefault(note, []).append(s.name)
+    return [(names[0] if len(names) == 1 else f"{len(names)} scenes", text) for text, names in by_text.items()]
+
+
+def _score(pair: ScoredPair, options: EvaluateOptions, pool: Executor) -> SceneScores:
+    rasters = [open_class_raster(m.classes, legend=options.legend) for m in (pair.prediction, pair.reference)]
+    found = score_scene(
+        pair.name,
+        source_of_file(rasters[0], pair.prediction.confidence),
+        source_of_file(rasters[1]),
+        pool,
+        matching=options.matching,
+        zones=options.zones,
+    )
+    # alike in all scenes, so that they are told once
+    sides = tuple(zip(rasters, ("the prediction", "the reference"), strict=True))
+    said = [f"{what}: {note}" for r, what in sides for note in r.notes]
+    for note in found.notes:
+        text = note
+        for r, what in sides:
+            text = text.replace(printable(r.href), what)
+        said.append(text)
+    return replace(found, notes=tuple(said))
+
+
+def _tables(evaluation: Evaluation, options: EvaluateOptions) -> "dict[str, pd.DataFrame]":
+    several = len(evaluation.scenes) > 1
+    tables = {
+        "summary": evaluation.summary_table(with_kappa=options.kappa),
+        "classes": evaluation.class_table(),
+        "scenes": evaluation.scene_table(with_kappa=options.kappa),
+        "scene_classes": evaluation.scene_class_table() if several else None,
+        "matrix": evaluation.matrix_table(),
+        "calibration": evaluation.calibration_table(),
+        "zones": evaluation.zone_table(),
+    }
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def _plain(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows as plain values; what is not known is null."""
+    rows: Sequence[dict[str, Any]] = table.astype(object).to_dict(orient="records")  # type: ignore[assignment]
+    return [{str(name): _value(v) for name, v in row.items()} for row in rows]
+
+
+def _value(value: Any) -> Any:
+    import pandas as pd
+
+    if pd.isna(value) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    value = getattr(value, "item", lambda: value)()
+    return value if isinstance(value, int | float | bool) else printable(value)
+
+
+def _write(result: Evaluated, output: Path, *, overwrite: bool) -> None:
+    name = output.resolve().name
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make {printable(output.parent)}: {error.strerror}; choose another --output"
+        ) from error
+    clean_leftovers(output.parent)
+    with staging(output, overwrite=overwrite) as stage:
+        for kind, table in result.tables.items():
+            write_areas(table, stage / f"{name}_{kind}.csv")
+        write_json(stage / f"{name}.json", result.record)

@@ -1,0 +1,170 @@
+"""`geoseg.evaluate_map`: a map against its reference, in memory and in files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+import geoseg
+from geoseg.area.class_areas import class_areas
+from geoseg.change.legends import CrosswalkRow
+from geoseg.errors import InputError, ParameterError
+from geoseg.evaluate import plan as plan_module
+from geoseg.evaluate.plan import Matching
+from geoseg.legend import Legend, LegendClass
+from tests.evaluate.conftest import LEGEND, NAMES, UTM, as_map, mistaken, natural
+
+UTM3 = Affine(10 / 3, 0, 500_000, 0, -10 / 3, 5_000_000)
+MAPS = hnp.arrays(np.uint8, (9, 11), elements=st.sampled_from([1, 2, 3, 255]))
+
+
+def counted(truth: NDArray[np.uint8], mapped: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.array([[int(((truth == t) & (mapped == m)).sum()) for m in (1, 2, 3, 4, 255)] for t in (1, 2, 3, 4, 255)])
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.uint8]:
+    return natural()
+
+
+def test_counts_scores_and_areas_are_those_of_the_pixels(truth: NDArray[np.uint8]) -> None:
+    mapped = mistaken(truth)
+    found = geoseg.evaluate_map(as_map(mapped), as_map(truth))
+    np.testing.assert_array_equal(found.pixels, counted(truth, mapped))
+    both = (truth != 255) & (mapped != 255)
+    assert found.scores.accuracy == pytest.approx((truth == mapped)[both].mean())
+    table = found.class_table().set_index("class_name")
+    for value, name in enumerate(NAMES, 1):
+        t, m = (truth == value) & both, (mapped == value) & both
+        assert table.iou[name] == pytest.approx((t & m).sum() / (t | m).sum())
+        assert table.precision[name] == pytest.approx((t & m).sum() / m.sum())
+    scene = found.scene_table().iloc[0]
+    assert scene.unmapped == pytest.approx(((truth != 255) & (mapped == 255)).sum() / (truth != 255).sum())
+    assert "left out" in " ".join(found.scenes[0].notes)
+
+
+def test_areas_are_true_and_their_bias_is_that_of_the_area_tables(truth: NDArray[np.uint8]) -> None:
+    degrees = Affine(0.01, 0, 10, 0, -0.01, 60)
+    mapped = np.where(truth == 255, 255, mistaken(np.where(truth == 255, 1, truth).astype(np.uint8)))
+    mapped = np.where((truth != 255) & (mapped == 255), 1, mapped).astype(np.uint8)
+    maps = [as_map(p, transform=degrees, crs="EPSG:4326") for p in (mapped, truth)]
+    table = geoseg.evaluate_map(*maps).class_table()
+    areas = [class_areas(m, legend=LEGEND).area_ha for m in maps]
+    np.testing.assert_allclose(table.mapped_ha, areas[0], rtol=1e-12)
+    np.testing.assert_allclose(table.reference_ha, areas[1], rtol=1e-12)
+    np.testing.assert_allclose(table.bias_pct, 100 * (areas[0] / areas[1] - 1), rtol=1e-9)
+
+
+@settings(max_examples=10)
+@given(MAPS, MAPS)
+def test_a_map_against_itself_is_perfect_and_swapping_transposes(
+    one: NDArray[np.uint8], two: NDArray[np.uint8]
+) -> None:
+    one[0, :3], two[0, :3] = (1, 2, 3), (3, 2, 1)  # every class on both sides
+    itself = geoseg.evaluate_map(as_map(one), as_map(one))
+    assert itself.scores.accuracy == itself.scores.miou == 1
+    assert itself.scores.fwiou == pytest.approx(1)
+    forward = geoseg.evaluate_map(as_map(one), as_map(two)).pixels
+    backward = geoseg.evaluate_map(as_map(two), as_map(one)).pixels
+    np.testing.assert_array_equal(forward, backward.T)
+
+
+def test_no_cut_into_blocks_changes_a_count(truth: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = mistaken(truth)
+    percent = as_map(np.random.default_rng(0).integers(0, 101, truth.shape).astype(np.uint8), legend=None)
+    whole = geoseg.evaluate_map(as_map(mapped), as_map(truth), confidence=percent)
+    assert len(whole.scenes[0].counts.parts.agreed) > 30
+    for side in (16, 48):
+        monkeypatch.setattr(plan_module, "BLOCK_PX", side)
+        cut = geoseg.evaluate_map(as_map(mapped), as_map(truth), confidence=percent)
+        for one, other in zip(whole.scenes[0].counts.__slots__, cut.scenes[0].counts.__slots__, strict=True):
+            assert one == other
+            a, b = getattr(whole.scenes[0].counts, one), getattr(cut.scenes[0].counts, one)
+            assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+
+
+def test_the_worst_windows_have_the_most_wrong_pixels(truth: NDArray[np.uint8]) -> None:
+    mapped = truth.copy()
+    mapped[40:60, 100:120] = 5 - truth[40:60, 100:120] % 5
+    mapped[mapped > 4] = 1
+    counts = geoseg.evaluate_map(as_map(mapped), as_map(truth)).scenes[0].counts
+    wrong = (truth != mapped) & (truth != 255) & (mapped != 255)
+    assert sum(w.n_wrong for w in counts.worst) == wrong.sum()
+    first = counts.worst[0]
+    assert 32 <= first.row_off <= 48
+    assert 96 <= first.col_off <= 112
+    assert first.n_wrong == wrong[first.row_off : first.row_off + 16, first.col_off : first.col_off + 16].sum()
+
+
+def test_calibration_is_counted_from_confidence(truth: NDArray[np.uint8]) -> None:
+    mapped = mistaken(truth)
+    percent = np.where(truth == mapped, 90, 60).astype(np.uint8)
+    found = geoseg.evaluate_map(as_map(mapped), as_map(truth), confidence=as_map(percent, legend=None))
+    known = found.reliability
+    assert known is not None
+    right = float(found.scores.accuracy)
+    # 90 percent are all right, 60 percent all wrong
+    assert known.ece == pytest.approx(0.1 * right + 0.6 * (1 - right))
+    assert known.largest == pytest.approx(0.6)
+    table = found.calibration_table()
+    assert table is not None
+    assert table.pixels.sum() == found.margins.total
+    assert geoseg.evaluate_map(as_map(mapped), as_map(truth)).calibration_table() is None
+
+
+def test_a_prediction_on_a_finer_grid_is_scored_on_the_pixels_of_the_reference(truth: NDArray[np.uint8]) -> None:
+    fine = truth.repeat(3, axis=0).repeat(3, axis=1)
+    found = geoseg.evaluate_map(as_map(fine, transform=UTM3), as_map(truth))
+    assert found.scores.accuracy == 1
+    np.testing.assert_array_equal(found.pixels, counted(truth, truth))
+    assert "another grid" in found.scenes[0].notes[0]
+
+
+def test_classes_are_matched_by_name_or_by_a_crosswalk_and_ignored_ones_left_out(truth: NDArray[np.uint8]) -> None:
+    other = Legend(
+        classes=tuple(
+            LegendClass(value=v, name=n, color="#000000")
+            for v, n in ((7, "WATER"), (8, "Forest"), (9, "meadow"), (11, "crop"))
+        )
+    )
+    lookup = np.full(256, 255, np.uint8)
+    lookup[[1, 2, 3, 4]] = 7, 8, 9, 11
+    mapped = as_map(lookup[truth], legend=other)
+    rows = (CrosswalkRow(side="after", source="meadow", target="grass"),)
+    found = geoseg.evaluate_map(mapped, as_map(truth), matching=Matching(crosswalk=rows))
+    assert found.scores.accuracy == 1
+    without = geoseg.evaluate_map(mapped, as_map(truth), matching=Matching(ignore=("grass",)))
+    assert without.scores.accuracy == 1
+    assert without.margins.total == (truth != 255).sum() - (truth == 3).sum()
+    wrong = geoseg.evaluate_map(mapped, as_map(truth))
+    assert wrong.class_table().set_index("class_name").iou["grass"] == 0
+    with pytest.raises(ParameterError, match="'snow' is to be left out, and is no class"):
+        geoseg.evaluate_map(mapped, as_map(truth), matching=Matching(ignore=("snow",)))
+
+
+def test_files_are_scored_as_arrays_are(truth: NDArray[np.uint8], tmp_path: Path) -> None:
+    mapped = mistaken(truth)
+    for name, pixels in (("map", mapped), ("truth", truth)):
+        profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": "EPSG:32633", "nodata": 255}
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", height=truth.shape[0], width=truth.shape[1], transform=UTM, **profile
+        ) as dataset:
+            dataset.write(pixels, 1)
+    found = geoseg.evaluate_map(tmp_path / "map.tif", tmp_path / "truth.tif")
+    np.testing.assert_array_equal(found.pixels, counted(truth, mapped))
+
+
+def test_maps_apart_and_maps_without_a_common_pixel_are_refused(truth: NDArray[np.uint8]) -> None:
+    far = as_map(truth, transform=Affine(10, 0, 900_000, 0, -10, 5_000_000))
+    with pytest.raises(InputError, match="do not overlap"):
+        geoseg.evaluate_map(as_map(truth), far)
+    left, right = truth.copy(), truth.copy()
+    left[:, 75:], right[:, :75] = 255, 255
+    with pytest.raises(InputError, match="no pixel that has a class in both"):
+        geoseg.evaluate_map(as_map(left), as_map(right))
