@@ -26,32 +26,53 @@ def info(raster: str, as_json: bool, **asked: Any) -> None:
     assert box.crs is not None  # open_scene refuses scenes without one
     facts: dict[str, Any] = {
         "file": scene.href,
+        "product": scene.product or None,
         "size": f"{scene.width} x {scene.height} px",
         "crs": str((box.crs.to_epsg() and f"EPSG:{box.crs.to_epsg()}") or box.crs.proj.name),
         "transform": ", ".join(f"{v:.10g}" for v in box.transform[:6]),
         "gsd_m": float(f"{gsd_m(box):.4g}"),
         "validity": "nodata values and NaN" + (", alpha or mask" if scene.validity == "mask" else ""),
+        "clouds": _clouds(scene),
         "blocks": f"{scene.block_shape[1]} x {scene.block_shape[0]} px",
         "acquired": scene.acquired.isoformat() if scene.acquired else None,
         "driver": scene.driver,
     }
-    bands = [
-        {"band": b.index, "name": b.name, "dtype": b.dtype, "scale": b.scale, "offset": b.offset, "nodata": b.nodata}
-        for b in scene.bands
-    ]
+    bands = [_band(i, b, scene) for i, b in enumerate(scene.bands, 1)]
     models = _verdicts(scene)
     if as_json:
         content = facts | {"bands": [b | {"nodata": None if b["nodata"] is None else str(b["nodata"])} for b in bands]}
         click.echo(json.dumps(content | {"models": models}, indent=2))
         return
     for name, value in facts.items():
-        click.echo(f"{name:10} {'not known' if value is None else printable(value)}")
+        if value is not None or name not in ("product", "clouds"):  # a plain raster is none, and has none
+            click.echo(f"{name:10} {'not known' if value is None else printable(value)}")
     click.echo()
     show_table(
-        ("band", "name", "dtype", "scale", "offset", "nodata"),
+        tuple(bands[0]),
         [tuple("" if v is None else v for v in b.values()) for b in bands],
     )
     show_table(("model", "fits", "why"), [(m["model"], m["fits"], m["why"]) for m in models])
+
+
+def _band(number: int, band: Any, scene: Any) -> dict[str, Any]:
+    """What is known of a band; ``pixels`` is their size in pixels of the scene."""
+    return {
+        "band": number if scene.files else band.index,
+        "name": band.name,
+        "dtype": band.dtype,
+        "scale": band.scale,
+        "offset": band.offset,
+        "nodata": band.nodata,
+        "title": band.title,
+        "pixels": 1.0 if band.sampling is None else float(f"{1 / band.sampling.row_step:.6g}"),
+        "file": printable(band.href.split("?", 1)[0].replace(chr(92), "/").rpartition("/")[2]) if scene.files else "",
+    }
+
+
+def _clouds(scene: Any) -> str | None:
+    if not scene.clouds:
+        return None
+    return f"{scene.clouds} ({'left out' if scene.masks else 'kept; --mask-clouds leaves them out'})"
 
 
 def _verdicts(scene: Any) -> list[dict[str, str]]:

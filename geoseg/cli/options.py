@@ -79,6 +79,8 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
 def band_options(command: F) -> F:
     """What the pixels of the files mean."""
     for option in (
+        click.option("--mask-clouds", is_flag=True,
+                     help="Cloud and shadow, by the product's own mask, become nodata."),
         click.option("--offset", type=float, help="Physical value of a stored 0, for all bands."),
         click.option("--scale", type=float, help="Physical value per stored unit, for all bands, such as 0.0001."),
         click.option("--bands", callback=comma_separated, metavar="NAME,...",

@@ -106,6 +106,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         bands=asked["bands"],
         scale=asked["scale"],
         offset=asked["offset"],
+        mask_clouds=asked["mask_clouds"],
         block_size=asked["block_size"],
         formats=formats_of(asked),
         probabilities=asked["probabilities"],

@@ -90,7 +90,8 @@ class Recipe:
             "format": FORMAT_VERSION,
             "scene": self.scene.fingerprint,
             "validity": self.scene.validity,
-            "bands": [{**asdict(b), "href": None, "nodata": repr(b.nodata)} for b in self.bands],
+            "bands": [_shaping(b) for b in self.bands],
+            "masks": [{**asdict(m), "band": _shaping(m.band)} for m in self.scene.masks],
             "model": self.model.digest,
             "gain": self.gain,
             "bias": self.bias,
@@ -111,8 +112,15 @@ class Recipe:
             "precision": self.precision,
             "scale": [b.scale for b in self.bands],
             "offset": [b.offset for b in self.bands],
+            **({"product": self.scene.product} if self.scene.product else {}),
+            **({"masked": self.scene.clouds} if self.scene.masks else {}),
             "key": self.key,
         }
+
+
+def _shaping(band: Band) -> dict[str, object]:
+    """What of a band shapes the class map: where its file lies and what it is called there do not."""
+    return {**asdict(band), "href": None, "title": None, "nodata": repr(band.nodata)}
 
 
 def recipe_for(scene: Scene, model: Model, choices: Choices | None = None) -> Recipe:
@@ -152,5 +160,5 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None) -> Re
         device=choices.device,
         precision=choices.precision,
         threads=choices.threads,
-        notes=fit.notes,
+        notes=(*((scene.product,) if scene.product else ()), *fit.notes),
     )

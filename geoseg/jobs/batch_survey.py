@@ -19,6 +19,7 @@ from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote
 from geoseg.scene.inputs import find_rasters
 from geoseg.scene.open import scene_name
+from geoseg.scene.products.recognise import local_files
 
 __all__ = ["STANDINGS", "Found", "Standing", "as_text", "find_inputs", "next_try", "shown", "signature", "survey"]
 
@@ -81,20 +82,23 @@ def find_inputs(pipeline: Pipeline) -> list[str]:
 
 
 def signature(href: str) -> str:
-    """What changes when a file does, its side files included, told without opening it; empty if it is remote or gone.
+    """What changes when a file does, told without opening it; empty if it is remote or gone.
 
+    Its side files count, and all files of a product.
     The time of the inode's change is in it: a file that is written in place with its old size and time is seen, too.
     Times are only ever compared for being the same.
     """
     if is_remote(href):
         return ""
     stats = []
-    for ending in _SIDES:
+    # by their names within the product, which may be moved as a whole
+    inside = [(str(path), os.path.relpath(path, href)) for path in local_files(href)]
+    for name, shown_as in [*((href + ending, ending) for ending in _SIDES), *inside]:
         try:
-            info = os.stat(href + ending)  # noqa: PTH116 - pathlib would take a zero byte for a fault of ours
+            info = os.stat(name)  # noqa: PTH116 - pathlib would take a zero byte for a fault of ours
         except (OSError, ValueError):
             continue
-        stats.append((ending, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev))
+        stats.append((shown_as, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev))
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest() if stats else ""
 
 

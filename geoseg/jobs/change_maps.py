@@ -14,7 +14,7 @@ from geoseg.jobs.change_options import MapInput
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote, open_raster
-from geoseg.scene.open import acquired_of, grid_of
+from geoseg.scene.raster import acquired_of, grid_of
 
 __all__ = ["Pairing", "find_map", "find_maps", "pair_maps", "pair_name", "with_unique_names"]
 

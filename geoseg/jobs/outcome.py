@@ -29,6 +29,8 @@ class Options:
     """Physical value per stored unit."""
     offset: float | None = None
     """Physical value of a stored 0."""
+    mask_clouds: bool = False
+    """Whether what a product's own mask calls cloud or shadow is no observation."""
     block_size: int | None = None
     """Pixels along a side of a block; None lets the planner choose."""
     formats: tuple[str, ...] = ("gpkg",)

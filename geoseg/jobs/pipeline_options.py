@@ -41,7 +41,7 @@ class Asked:
             "format": FORMAT_VERSION,
             "model": self.model.digest,
             "choices": [choices.window, choices.overlap, choices.blend, choices.precision, choices.seed, choices.force],
-            "pixels": [options.bands, options.scale, options.offset],
+            "pixels": [options.bands, options.scale, options.offset, options.mask_clouds],
             "outputs": [options.formats, options.probabilities],
             "parameters": options.parameters,
         }
@@ -74,6 +74,7 @@ def asked_of(pipeline: Pipeline) -> Asked:
         bands=segment.bands,
         scale=segment.scale,
         offset=segment.offset,
+        mask_clouds=segment.mask_clouds,
         block_size=segment.block_size,
         formats=vectorize.formats,
         probabilities=segment.probabilities,

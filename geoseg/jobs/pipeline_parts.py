@@ -113,6 +113,7 @@ class SegmentStep(Part):
         default=None, description="Physical value per stored unit, for all bands", json_schema_extra=_NOT_ZERO
     )
     offset: _Finite | None = Field(default=None, description="Physical value of a stored 0, for all bands")
+    mask_clouds: bool = Field(default=False, description="Leave out cloud and shadow by the product's own mask")
 
 
 class VectorizeStep(Part):

@@ -27,7 +27,7 @@ from geoseg.outputs.staging import staging
 from geoseg.outputs.tables import write_areas
 from geoseg.outputs.vectors import FORMATS, write_polygons
 from geoseg.scene.class_raster import open_class_raster
-from geoseg.scene.open import fingerprint
+from geoseg.scene.open import current_fingerprint
 from geoseg.vector.vectorizer import Drawn, Outlines
 
 __all__ = ["DamagedPartsError", "SceneResult", "publish_scene"]
@@ -93,7 +93,7 @@ def _damaged(parts: Sequence[Part]) -> tuple[Block, ...]:
 
 
 def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options) -> SceneResult:
-    if fingerprint(recipe.scene.href) != recipe.scene.fingerprint:
+    if current_fingerprint(recipe.scene) != recipe.scene.fingerprint:
         raise SceneError(
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
             "run again when it is at rest"

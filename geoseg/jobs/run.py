@@ -53,7 +53,13 @@ def plan_run(
         # before anything can fail: a file that is mended until the next run must not shift the names of others
         name = _unique(safe_name(scene_name(href)), taken)
         try:
-            scene = open_scene(href, bands=options.bands, scale=options.scale, offset=options.offset)
+            scene = open_scene(
+                href,
+                bands=options.bands,
+                scale=options.scale,
+                offset=options.offset,
+                mask_clouds=options.mask_clouds,
+            )
             scene = replace(scene, id=name)
             recipe = recipe_for(scene, model, options.choices)
             plan = ScenePlan(recipe=recipe, blocks=plan_blocks(scene, block_size=options.block_size, at_once=at_once))

@@ -21,7 +21,7 @@ from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_legend import draft_legend, extended_legend, finished_legend
 from geoseg.scene.class_names import stated_classes
 from geoseg.scene.guard import open_raster
-from geoseg.scene.open import grid_of
+from geoseg.scene.raster import grid_of
 from geoseg.scene.read import has_mask, is_valid
 
 __all__ = ["ClassRaster", "ClassReader", "open_class_raster"]

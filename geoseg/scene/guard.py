@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, printable
+from geoseg.scene.archive import archive_of, member_size
 
 __all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster"]
 
@@ -61,6 +62,8 @@ _REMOTE_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing request per file; side-car files are a local matter
     "VSI_CACHE": "TRUE",
 }
+# side files in an archive are not looked at: what they lead to could not be checked, and no product has any
+_ARCHIVE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
 def is_remote(href: str) -> bool:
@@ -100,7 +103,10 @@ def _check_file(href: str) -> os.stat_result:
         reason = error.strerror or str(error)
         raise SceneError(f"{printable(href)}: cannot be read: {reason.lower()}; check the path") from error
     if not stat.S_ISREG(info.st_mode):
-        raise SceneError(f"{printable(href)}: not a regular file but a folder, pipe or device; name a raster file")
+        raise SceneError(
+            f"{printable(href)}: not a regular file but a folder, pipe or device; name a raster file, or a folder that "
+            "is a product"
+        )
     if info.st_size == 0:
         raise SceneError(f"{printable(href)}: an empty file of 0 bytes, not a raster; copy or download it again")
     return info
@@ -217,21 +223,27 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
     Use and close the dataset in the thread that opened it: GDAL's handles and settings belong to one thread.
 
     Args:
-        href: A path or a URL.
+        href: A path, a URL, or what `archive.member_href` gives for a file in an archive.
 
     Raises:
         SceneError: If it is not a regular file or URL, not what its suffix says, or declares sizes beyond reason.
     """
     driver = driver_for(href)
-    remote = is_remote(href)
-    size = None if remote else _check_file(href).st_size
+    remote, archive = is_remote(href), archive_of(href)
+    if archive is not None:
+        _check_file(archive)
+        if driver == "VRT":
+            raise SceneError(f"{printable(href)}: a VRT in an archive is not followed; unpack it with its sources")
+        size: int | None = member_size(href)
+    else:
+        size = None if remote else _check_file(href).st_size
     if driver == "VRT":
         if size is None:
             raise SceneError(f"{printable(href)}: a VRT from the network is not followed; download it with its sources")
         size += _check_vrt(Path(href))
-    if not remote:
+    if not remote and archive is None:
         _check_side_files(href)
-    options = _REMOTE_OPTIONS if remote else {}
+    options = _REMOTE_OPTIONS if remote else _ARCHIVE_OPTIONS if archive is not None else {}
     with rasterio.Env(**options):
         try:
             dataset = _open(href, driver)

@@ -1,4 +1,4 @@
-"""What the user named -> a sorted list of rasters: files, folders (recursive), globs, URLs."""
+"""What the user named -> a sorted list of rasters and products: files, folders (recursive), globs, URLs."""
 
 import glob
 import os
@@ -7,25 +7,36 @@ from pathlib import Path
 
 from geoseg.errors import InputError, printable
 from geoseg.scene.guard import DRIVERS, is_remote
+from geoseg.scene.products.recognise import is_product_folder, looks_like_product
 
 __all__ = ["find_rasters"]
 
 
 def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
-    """Files below a folder with a raster's suffix; links to folders are not followed, so that none can loop."""
+    """Products and files below a folder with a raster's suffix; links to folders are not followed: one could loop."""
     for base, folders, names in os.walk(folder):
+        if is_product_folder(Path(base)):
+            folders.clear()  # its rasters are bands, not scenes
+            yield Path(base)
+            continue
         folders[:] = sorted(
             f for f in folders if not f.startswith(".") and (excluded is None or Path(base, f).resolve() != excluded)
         )
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in DRIVERS:
+            if not name.startswith(".") and _is_input(Path(base, name)):
                 yield Path(base, name)
 
 
-def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None) -> list[str]:
-    """The rasters that files, folders, globs and URLs name, each once, in the order named and sorted within.
+def _is_input(path: Path) -> bool:
+    """Whether a file that nobody named is one to process."""
+    return path.suffix.lower() in DRIVERS or looks_like_product(path)
 
-    Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`), folders through all levels. Side
+
+def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None) -> list[str]:
+    """The rasters and products that files, folders, globs and URLs name, each once, as named and sorted within.
+
+    Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`), folders through all levels. A
+    folder that is a product (Sentinel-2 SAFE) is one input; so is a zip file that is named like one. Side
     files (``.ovr``, ``.msk``, ``.aux.xml``) and hidden files are not inputs. A file that is named itself is taken
     whatever it is called, so that opening it can say what is wrong.
 
@@ -57,7 +68,7 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
                     continue
                 if Path(match).is_dir():
                     found.update((str(p), None) for p in _walk(Path(match), excluded))
-                elif Path(match).suffix.lower() in DRIVERS:
+                elif _is_input(Path(match)):
                     found[match] = None
         else:
             found[item] = None

@@ -1,48 +1,17 @@
-"""A raster file -> Scene: bands with names, validity, georeference; or the reason why not."""
+"""What the user names -> Scene: a raster file, or a product of many files that is recognised by its own metadata."""
 
-import hashlib
-import math
 import os
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
-from odc.geo.geobox import GeoBox
-from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
-from rasterio.windows import Window
+from geoseg.scene.assemble import files_fingerprint
+from geoseg.scene.names import COMMON_NAMES
+from geoseg.scene.products.recognise import opener_of, scene_name
+from geoseg.scene.products.wanted import Wanted
+from geoseg.scene.raster import fingerprint, open_file
+from geoseg.scene.scene import Scene
 
-from geoseg.errors import ParameterError, SceneError, printable
-from geoseg.scene.guard import driver_for, is_remote, open_raster
-from geoseg.scene.read import has_mask
-from geoseg.scene.scene import Band, Scene
-
-__all__ = ["COMMON_NAMES", "acquired_of", "fingerprint", "grid_of", "open_scene", "scene_name"]
-
-# Only names that mean one band whatever the sensor: "B4" is red on Landsat 8 and near infrared on Landsat 5.
-_COMMON_NAMES = {
-    "b02": "blue", "b03": "green", "b04": "red", "b05": "rededge071", "b06": "rededge075", "b07": "rededge078",
-    "b08": "nir", "b8a": "nir08", "b11": "swir16", "b12": "swir22", "b01": "coastal", "b09": "nir09",
-    "nir1": "nir", "near infrared": "nir", "near-infrared": "nir", "nearinfrared": "nir",
-    "swir1": "swir16", "swir_1": "swir16", "swir 1": "swir16",
-    "swir2": "swir22", "swir_2": "swir22", "swir 2": "swir22",
-}  # fmt: skip
-_PLAIN_NAMES = {"coastal", "blue", "green", "red", "nir"}
-COMMON_NAMES = frozenset(_COMMON_NAMES.values()) | _PLAIN_NAMES
-"""Names of bands that mean the same in every scene and model."""
-_LANDSAT_OLI = {
-    "sr_b1": "coastal", "sr_b2": "blue", "sr_b3": "green", "sr_b4": "red", "sr_b5": "nir",
-    "sr_b6": "swir16", "sr_b7": "swir22",
-}  # fmt: skip
-_COLOR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
-_EXIF_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)(?= )")
-_SAMPLE_BYTES = 1 << 16
-_SAMPLE_SIDE = 64
+__all__ = ["COMMON_NAMES", "current_fingerprint", "fingerprint", "open_scene", "scene_name"]
 
 
 def open_scene(
@@ -51,242 +20,41 @@ def open_scene(
     bands: Sequence[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    mask_clouds: bool = False,
 ) -> Scene:
-    """The scene in a raster file: its bands, grid and validity; no pixels are read.
+    """The scene in a raster file or in a product of many files: its bands, grid and validity; no pixels are read.
 
-    Band names come from the file's band descriptions, else from its colour interpretation, else they are
+    Of a raster file, band names come from the band descriptions, else from the colour interpretation, else they are
     ``band 1``, ``band 2`` ... Validity comes from nodata values (per band), NaN, an alpha band, and internal or
     side-car masks, all together. Rotated and south-up grids are kept as they are: every output gets the same grid.
 
+    Of a product, names, scale and offset come from its metadata. Its bands are laid on the finest of their grids.
+
     Args:
-        path: A file or URL of a format in `guard.DRIVERS`.
+        path: A file or URL of a format in `guard.DRIVERS`; the folder or zip file of a Sentinel-2 product.
         bands: Names for the file's bands in file order, alpha not counted, instead of the file's own.
         scale: Physical value per stored unit for all bands, instead of the file's own.
         offset: Physical value of a stored 0 for all bands, instead of the file's own.
+        mask_clouds: Whether what the product's own mask calls cloud or cloud shadow is no observation.
 
     Raises:
-        SceneError: If it cannot be opened, or has no CRS, no position, only control points, complex or palette pixels.
+        SceneError: If it cannot be opened, or has no CRS, no position, only control points, complex or palette pixels;
+            if a product is incomplete; if there is no mask of clouds where one is asked for.
         ParameterError: If ``bands`` does not fit the file, or scale is 0 or not finite.
     """
     href = os.fspath(path)
-    for what, value in (("scale", scale), ("offset", offset)):
-        if value is not None and (not math.isfinite(value) or (what == "scale" and value == 0)):
-            raise ParameterError(f"{what} {value} cannot turn stored pixels into physical values: give a finite number")
-    with open_raster(href) as dataset:
-        name = printable(href)
-        _check_pixels(dataset, name)
-        geobox = grid_of(dataset, name)
-        alpha = [i for i, c in enumerate(dataset.colorinterp, 1) if c is ColorInterp.alpha and dataset.count > 1]
-        spectral = [i for i in dataset.indexes if i not in alpha]
-        if bands is not None and len(bands) == dataset.count:
-            # four names for four bands of which GDAL takes one for alpha: the user knows better
-            spectral, alpha = list(dataset.indexes), []
-        stated = None
-        if scale is not None or offset is not None:
-            stated = (1.0 if scale is None else scale, 0.0 if offset is None else offset)
-        named = tuple(
-            _band(dataset, href, index, band_name, stated)
-            for index, band_name in zip(spectral, _band_names(dataset, spectral, bands, name), strict=True)
-        )
-        return Scene(
-            id=scene_name(href),
-            href=href,
-            geobox=geobox,
-            bands=named,
-            driver=driver_for(href),
-            validity="mask" if alpha or any(has_mask(dataset, i) for i in spectral) else "values",
-            block_shape=_block_shape(dataset),
-            scaled=scale is not None or offset is not None or any((b.scale, b.offset) != (1.0, 0.0) for b in named),
-            acquired=acquired_of(dataset, href),
-            fingerprint=_fingerprint(href, dataset),
-        )
+    wanted = Wanted(bands=None if bands is None else tuple(bands), scale=scale, offset=offset, mask_clouds=mask_clouds)
+    opener = opener_of(href)
+    if opener is not None:
+        return replace(opener(href, wanted), href=href, id=scene_name(href))
+    wanted.refuse_clouds(href, "a plain raster has no mask of clouds of its own")
+    return replace(open_file(href, bands=bands, scale=scale, offset=offset), id=scene_name(href))
 
 
-def scene_name(href: str) -> str:
-    """Name of a scene: the file's, without folder and suffix; what follows a question mark is no part of it."""
-    return Path(href.split("?", 1)[0]).stem
-
-
-def fingerprint(href: str) -> str:
-    """What `open_scene` says identifies the content of a raster, as it is now.
+def current_fingerprint(scene: Scene) -> str:
+    """What `open_scene` would say identifies the content of a scene, as it is now.
 
     Raises:
-        SceneError: If it cannot be opened any more.
+        SceneError: If a file cannot be read any more.
     """
-    with open_raster(href) as dataset:
-        return _fingerprint(href, dataset)
-
-
-def _check_pixels(dataset: DatasetReader, name: str) -> None:
-    if any(t.startswith("complex") for t in dataset.dtypes):
-        raise SceneError(f"{name}: complex pixels are not supported; compute the magnitude or intensity first")
-    if dataset.colorinterp[0] is ColorInterp.palette:
-        raise SceneError(
-            f"{name}: a palette image: its pixels are indices of colours, not measurements; "
-            "expand it with gdal_translate -expand rgb"
-        )
-    if len(dataset.subdatasets) > 1:
-        raise SceneError(
-            f"{name}: holds {len(dataset.subdatasets)} images; write the one that is meant to a file of its own, "
-            f"for example gdal_translate {printable(dataset.subdatasets[0])} one.tif"
-        )
-
-
-def grid_of(dataset: DatasetReader, name: str) -> GeoBox:
-    """The pixel grid of a raster that has a place on the earth.
-
-    Raises:
-        SceneError: If it has none; ``name`` is what it is called there.
-    """
-    transform = dataset.transform
-    placed = not transform.is_identity
-    if not placed and (dataset.gcps[0] or dataset.rpcs is not None):
-        kind = f"{len(dataset.gcps[0])} ground control points" if dataset.gcps[0] else "a sensor model (RPC)"
-        raise SceneError(f"{name}: has {kind} but no geotransform; warp it onto a map grid first, with gdalwarp")
-    if dataset.crs is None:
-        raise SceneError(
-            f"{name}: has no CRS (coordinate reference system), so nothing says where it lies; "
-            "set it with gdal_edit.py -a_srs EPSG:CODE"
-        )
-    if not placed:
-        raise SceneError(f"{name}: has a CRS but no geotransform, so no position; set it with gdal_edit.py -a_ullr")
-    if transform.is_degenerate or not all(map(math.isfinite, transform[:6])):
-        raise SceneError(f"{name}: its geotransform {tuple(transform[:6])} gives pixels of no size; repair it")
-    try:
-        geobox = GeoBox((dataset.height, dataset.width), transform, dataset.crs.to_wkt())
-    except (CRSError, ValueError) as error:
-        raise SceneError(
-            f"{name}: its CRS cannot be used: {printable(error)}; set another with gdal_edit.py"
-        ) from error
-    crs = geobox.crs
-    if crs is None or not (crs.projected or crs.geographic):
-        raise SceneError(f"{name}: its CRS is a local one, with no place on the earth; set another with gdal_edit.py")
-    return geobox
-
-
-def _band_names(dataset: DatasetReader, spectral: list[int], asked: Sequence[str] | None, name: str) -> list[str]:
-    """Names in the order of ``spectral``: 1. what the user says, 2. descriptions, 3. colours, 4. numbers."""
-    if asked is not None:
-        if len(asked) != len(spectral):
-            raise ParameterError(
-                f"{name}: {len(asked)} band names for {len(spectral)} bands ({', '.join(asked)}); name each band once"
-            )
-        names = _landsat([_common(a) for a in asked])
-        if "" in names:
-            raise ParameterError(
-                f"{name}: band {spectral[names.index('')]} is given an empty name; name each band once"
-            )
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ParameterError(f"{name}: the band name {', '.join(twice)} is given twice; make each one unique")
-        return names
-    described = _landsat([_common(dataset.descriptions[i - 1] or "") for i in spectral])
-    colored = [_COLOR_NAMES.get(dataset.colorinterp[i - 1], "") for i in spectral]
-    if len(spectral) != 3 or set(colored) != {"red", "green", "blue"}:
-        colored = [""] * len(spectral)  # GDAL calls the first three of any four byte bands red, green, blue
-    names = described if any(described) else colored
-    unique = [n if n and names.count(n) == 1 else f"band {i}" for n, i in zip(names, spectral, strict=True)]
-    # a description may be the number of another band
-    return unique if len(set(unique)) == len(unique) else [f"band {i}" for i in spectral]
-
-
-def _landsat(names: list[str]) -> list[str]:
-    # only Landsat 8 and 9 have a surface reflectance band 6; on 5 and 7, band 2 is green
-    return [_LANDSAT_OLI.get(n, n) for n in names] if "sr_b6" in names else names
-
-
-def _common(text: str) -> str:
-    """The common name for a band's description; unknown descriptions are kept, in lower case.
-
-    Example:
-        >>> [_common(t) for t in ("B02", "B5 nir", "SWIR 1", "Red edge 1", "elevation")]
-        ['blue', 'nir', 'swir16', 'red edge 1', 'elevation']
-    """
-    word = text.strip().lower()
-    if word in _COMMON_NAMES:
-        return _COMMON_NAMES[word]
-    words = {_COMMON_NAMES.get(w, w) for w in re.split(r"[^a-z0-9]+", word)} & COMMON_NAMES
-    return words.pop() if len(words) == 1 and "edge" not in word else word
-
-
-def _band(dataset: DatasetReader, href: str, index: int, name: str, stated: tuple[float, float] | None = None) -> Band:
-    """One band; ``stated`` is the scale and offset that the user gives instead of the file's."""
-    dtype = dataset.dtypes[index - 1]
-    nodata = dataset.nodatavals[index - 1]
-    if nodata is not None and np.dtype(dtype).kind != "f" and not float(nodata).is_integer():
-        nodata = None  # GDAL keeps NaN or 0.5 on an integer band; no pixel can equal it
-    scale, offset = stated or (float(dataset.scales[index - 1]), float(dataset.offsets[index - 1]))
-    if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
-        raise SceneError(
-            f"{printable(href)}: band {index} declares scale {scale} and offset {offset}, which give no "
-            "value; pass --scale and --offset"
-        )
-    return Band(name=name, href=href, index=index, dtype=dtype, scale=scale, offset=offset, nodata=nodata)
-
-
-def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
-    rows, cols = dataset.block_shapes[0]
-    return int(rows), int(cols)
-
-
-def acquired_of(dataset: DatasetReader, href: str) -> datetime | None:
-    """Acquisition time: 1. tags that say so, 2. a date in the file's name, 3. the TIFF's own time; else not known.
-
-    The TIFF's time is often that of processing. Where it falls on the day in the name, it is more exact than the name.
-    """
-    tags = dataset.tags()
-    for key in ("ACQUISITION_DATE", "DATE_ACQUIRED", "acquired", "datetime"):
-        if (stated := _time_in(tags.get(key, ""))) is not None:
-            return stated
-    written = _time_in(tags.get("TIFFTAG_DATETIME", ""))
-    named = _date_in(Path(href).stem)
-    if named is None or (written is not None and written.date() == named.date()):
-        return written
-    return named
-
-
-def _time_in(tag: str) -> datetime | None:
-    try:
-        stated = datetime.fromisoformat(_EXIF_DATE.sub(r"\1-\2-\3", tag.strip()))
-    except ValueError:
-        return None
-    return stated.astimezone(UTC) if stated.tzinfo else stated.replace(tzinfo=UTC)
-
-
-def _date_in(name: str) -> datetime | None:
-    match = _DATE.search(name.replace("_", " "))
-    if match is None:
-        return None
-    try:
-        return datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
-    except ValueError:  # 31 February
-        return None
-
-
-def _fingerprint(href: str, dataset: DatasetReader) -> str:
-    """SHA-256 over what identifies the content without reading all of it.
-
-    Local files: size, time of change, head and tail, of each file of the dataset (side-car masks count). Remote
-    files: the name, the declared shape, and the pixels of five small windows.
-    """
-    digest = hashlib.sha256(f"{dataset.shape} {dataset.count} {dataset.dtypes} {dataset.transform[:6]}".encode())
-    if is_remote(href):
-        digest.update(href.split("?", 1)[0].encode("utf-8", "surrogateescape"))
-        for down, across in ((0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)):
-            side = min(_SAMPLE_SIDE, *dataset.shape)
-            row, col = int(down * (dataset.height - side)), int(across * (dataset.width - side))
-            try:
-                digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
-            except RasterioError as error:
-                reason = " ".join(printable(error.__cause__ or error).split())
-                raise SceneError(f"{printable(href)}: cannot be read: {reason}; try again, or download it") from error
-        return digest.hexdigest()
-    for file in sorted(dataset.files):
-        digest.update(Path(file).name.encode("utf-8", "surrogateescape"))
-        with Path(file).open("rb") as stream:
-            info = os.fstat(stream.fileno())
-            digest.update(f"{info.st_size} {info.st_mtime_ns}".encode())
-            digest.update(stream.read(_SAMPLE_BYTES))
-            stream.seek(max(0, info.st_size - _SAMPLE_BYTES))
-            digest.update(stream.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
+    return files_fingerprint(scene.files) if scene.files else fingerprint(scene.href)

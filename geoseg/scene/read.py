@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,9 +15,12 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError, printable
 from geoseg.scene.guard import open_raster
-from geoseg.scene.scene import Band, Scene
+from geoseg.scene.sampling import source_cols, source_rows
+from geoseg.scene.scene import Band, Quality, Sampling, Scene
 
 __all__ = ["SceneReader", "has_mask", "is_valid"]
+
+_MAX_HELD_BYTES = 64 << 20
 
 
 def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
@@ -39,15 +43,52 @@ def is_valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | 
     return valid
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Bands of one file and type: read in one call, which decodes each block of the file once."""
+
+    href: str
+    dtype: str
+    sampling: Sampling | None
+    bands: tuple[Band, ...]
+    places: tuple[int, ...]
+    """Where the bands go among those that are read."""
+
+    @property
+    def indexes(self) -> list[int]:
+        return [b.index for b in self.bands]
+
+
+@dataclass(slots=True)
+class _Held:
+    """Rows of a file on another grid that were decoded last: the next rows of the scene may lie under them, too."""
+
+    row: int
+    col: int
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+    @property
+    def end(self) -> int:
+        return self.row + len(self.valid)
+
+
 class SceneReader:
-    """Reads windows of a scene. Opens its files at the first read; use one reader in one thread only."""
+    """Reads windows of a scene. Opens its files at the first read; use one reader in one thread only.
+
+    Files on the grid of the scene are decoded straight into the result. Of those on another grid the rows decoded last
+    are held, so that going down a scene decodes each of their blocks once, whatever GDAL's cache holds.
+    """
 
     def __init__(self, scene: Scene, bands: Sequence[Band] | None = None) -> None:
         """Prepare to read these bands of the scene, in this order; all by default."""
         self._scene = scene
         self._bands = tuple(scene.bands if bands is None else bands)
         self._dtype = np.result_type(*(b.dtype for b in self._bands))
+        self._groups = _groups(self._bands)
+        self._masks = [(quality, _groups([quality.band])[0]) for quality in scene.masks]
         self._files: dict[str, DatasetReader] = {}
+        self._held: dict[_Group, _Held] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -61,6 +102,7 @@ class SceneReader:
     def close(self) -> None:
         """Close the files."""
         self._files.clear()
+        self._held.clear()
         self._stack.close()
 
     @property
@@ -68,16 +110,19 @@ class SceneReader:
         """Of the pixels that `read` returns: the common type of the bands."""
         return self._dtype
 
-    def _file(self, href: str) -> DatasetReader:
+    def _file(self, group: _Group) -> DatasetReader:
+        href, sampling = group.href, group.sampling
         if href not in self._files:
             dataset = self._stack.enter_context(open_raster(href))
-            if dataset.shape != (self._scene.height, self._scene.width):
+            grid = self._scene if sampling is None else sampling
+            if dataset.shape != (grid.height, grid.width):
                 raise SceneError(
                     f"{printable(href)}: is now {dataset.width} x {dataset.height} px but was "
-                    f"{self._scene.width} x {self._scene.height} px: it changed while it was read; run again"
+                    f"{grid.width} x {grid.height} px: it changed while it was read; run again"
                 )
             kinds = dict(enumerate(dataset.dtypes, 1))
-            if any(kinds.get(b.index) != b.dtype for b in self._scene.bands if b.href == href):
+            masks = [quality.band for quality in self._scene.masks]
+            if any(kinds.get(b.index) != b.dtype for b in (*self._scene.bands, *masks) if b.href == href):
                 raise SceneError(
                     f"{printable(href)}: has now {dataset.count} bands of {', '.join(sorted(set(dataset.dtypes)))}, "
                     "which are not those it had: it changed while it was read; run again"
@@ -100,32 +145,112 @@ class SceneReader:
         window = Window(col, row, width, height)
         pixels = np.empty((len(self._bands), height, width), dtype=self._dtype)
         valid = np.ones((height, width), dtype=np.bool_)
-        # one call per file decodes each of its blocks once, also where bands are interleaved by pixel; only a VRT can
-        # have bands of several types, which GDAL reads one by one
-        for href, dtype in dict.fromkeys((b.href, b.dtype) for b in self._bands):
-            places = [i for i, b in enumerate(self._bands) if (b.href, b.dtype) == (href, dtype)]
-            indexes = [self._bands[i].index for i in places]
-            dataset = self._file(href)
-            # a scene of one file is decoded into place: a copy of all its pixels costs a tenth of the decoding
-            place = pixels if len(places) == len(pixels) and dtype == str(pixels.dtype) else None
-            try:
-                values = dataset.read(indexes, window=window, out=place)
-                if self._scene.validity == "mask":
-                    measured = [b.index for b in self._scene.bands if b.href == href]
-                    valid &= _mask(dataset, indexes, measured, window)
-            except (RasterioError, ValueError, MemoryError) as error:
-                reason = " ".join(printable(error.__cause__ or error).split())
-                raise SceneError(
-                    f"{printable(href)}: cannot be read at row {row}, column {col}: {reason}; "
-                    "the file is damaged or truncated: copy or download it again"
-                ) from error
-            for i, value in zip(places, values, strict=True):
-                if place is None:
+        for group in self._groups:
+            first, last = group.places[0], group.places[-1]
+            straight = group.dtype == str(pixels.dtype) and last - first + 1 == len(group.places)
+            if group.sampling is None:
+                # decoded into place: a copy of all pixels costs a tenth of the decoding
+                place = pixels[first : last + 1] if straight else None
+                values, ok = self._decode(group, window, place)
+            else:
+                place = None
+                values, ok = self._under(group, group.sampling, window)
+            valid &= ok
+            if place is None:
+                for i, value in zip(group.places, values, strict=True):
                     pixels[i] = value
-                ok = is_valid(value, self._bands[i].nodata)
-                if ok is not None:
-                    valid &= ok
+        for quality, group in self._masks:
+            if group.sampling is None:
+                values, ok = self._decode(group, window, None)
+            else:
+                values, ok = self._under(group, group.sampling, window)
+            valid &= ok & ~_refused(quality, values[0])
         return pixels, valid
+
+    def _decode(
+        self, group: _Group, window: Window, place: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values of a window of the file's own pixels, and where all its bands are valid."""
+        dataset = self._file(group)
+        valid = np.ones((int(window.height), int(window.width)), dtype=np.bool_)
+        try:
+            values = dataset.read(group.indexes, window=window, out=place)
+            if self._scene.validity == "mask":
+                measured = [b.index for b in self._scene.bands if b.href == group.href]
+                valid &= _mask(dataset, group.indexes, measured or group.indexes, window)
+        except (RasterioError, ValueError, MemoryError) as error:
+            reason = " ".join(printable(error.__cause__ or error).split())
+            raise SceneError(
+                f"{printable(group.href)}: cannot be read at row {window.row_off}, column {window.col_off}: {reason}; "
+                "the file is damaged or truncated: copy or download it again"
+            ) from error
+        for band, value in zip(group.bands, values, strict=True):
+            ok = is_valid(value, band.nodata)
+            if ok is not None:
+                valid &= ok
+        return values, valid
+
+    def _under(self, group: _Group, sampling: Sampling, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values of a file on another grid under a window of the scene, and where all its bands are valid."""
+        rows, cols = (
+            source_rows(sampling, int(window.row_off), int(window.height)),
+            source_cols(sampling, int(window.col_off), int(window.width)),
+        )
+        down = (rows >= 0) & (rows < sampling.height)
+        across = (cols >= 0) & (cols < sampling.width)
+        if not down.any() or not across.any():
+            shape = (len(group.bands), len(rows), len(cols))
+            return np.zeros(shape, group.dtype), np.zeros(shape[1:], np.bool_)
+        rows, cols = np.clip(rows, 0, sampling.height - 1), np.clip(cols, 0, sampling.width - 1)
+        held = self._hold(group, sampling, (int(rows[0]), int(rows[-1]) + 1), (int(cols[0]), int(cols[-1]) + 1))
+        rows, cols = rows - held.row, cols - held.col
+        # columns first: there are fewer rows then
+        values = held.values.take(np.arange(rows[0], rows[-1] + 1), axis=1).take(cols, axis=2)
+        values = values.take(rows - rows[0], axis=1)
+        valid = held.valid[rows[0] : rows[-1] + 1].take(cols, axis=1).take(rows - rows[0], axis=0)
+        return values, valid & down[:, None] & across[None, :]
+
+    def _hold(self, group: _Group, sampling: Sampling, rows: tuple[int, int], cols: tuple[int, int]) -> _Held:
+        """Rows of a file that cover those asked for, with those that were held before where they serve."""
+        held = self._held.get(group)
+        same = held is not None and (held.col, held.valid.shape[1]) == (cols[0], cols[1] - cols[0])
+        if held is None or not same or not held.row <= rows[0] <= held.end:
+            held = None
+        start = rows[0] if held is None else held.end
+        if start < rows[1]:
+            block_rows = self._file(group).block_shapes[group.bands[0].index - 1][0]
+            per_row = (cols[1] - cols[0]) * len(group.bands) * np.dtype(group.dtype).itemsize
+            end = min(-(-rows[1] // block_rows) * block_rows, sampling.height)
+            if (end - start) * per_row > _MAX_HELD_BYTES:
+                end = rows[1]  # GDAL's cache has to do
+            values, valid = self._decode(group, Window(cols[0], start, cols[1] - cols[0], end - start), None)
+            if held is not None:
+                kept = slice(rows[0] - held.row, None)
+                values = np.concatenate((held.values[:, kept], values), axis=1)
+                valid = np.concatenate((held.valid[kept], valid))
+            held = _Held(row=rows[0], col=cols[0], values=values, valid=valid)
+            self._held[group] = held
+        assert held is not None
+        return held
+
+
+def _groups(bands: Sequence[Band]) -> list[_Group]:
+    """The bands by file and type; only a VRT can have bands of several types, which GDAL reads one by one."""
+    found: dict[tuple[str, str, Sampling | None], list[int]] = {}
+    for i, band in enumerate(bands):
+        found.setdefault((band.href, band.dtype, band.sampling), []).append(i)
+    return [
+        _Group(href, dtype, sampling, tuple(bands[i] for i in places), tuple(places))
+        for (href, dtype, sampling), places in found.items()
+    ]
+
+
+def _refused(quality: Quality, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a band of quality says that there is no observation of the ground."""
+    refused: NDArray[np.bool_] = np.isin(values, quality.values)
+    if quality.bits:
+        refused |= (values & values.dtype.type(quality.bits)) != 0
+    return refused
 
 
 def has_mask(dataset: DatasetReader, index: int) -> bool:

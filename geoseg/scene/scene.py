@@ -6,7 +6,29 @@ from typing import Literal
 
 from odc.geo.geobox import GeoBox
 
-__all__ = ["Band", "Scene"]
+__all__ = ["Band", "Quality", "Sampling", "Scene"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Where a file's own pixels lie under those of its scene, which has another grid.
+
+    Every pixel of the scene takes the value of the file's pixel that its centre lies in: the value that was measured
+    there, whatever window is read. Rows and columns are independent of each other.
+    """
+
+    height: int
+    """Rows of the file."""
+    width: int
+    """Columns of the file."""
+    row_step: float
+    """Rows of the file per row of the scene: 0.5 for pixels twice as large."""
+    row_start: float
+    """Row of the file, with its fraction, at the upper edge of the scene."""
+    col_step: float
+    """Columns of the file per column of the scene."""
+    col_start: float
+    """Column of the file at the left edge of the scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +49,22 @@ class Band:
     """See ``scale``."""
     nodata: float | None = None
     """Stored value that means "no observation"; NaN for floats even when None."""
+    sampling: Sampling | None = None
+    """How its file lies under the scene; None where they have one grid."""
+    title: str = ""
+    """What the file or the product calls it, such as ``B8A``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """A band that says where pixels are no observations of the ground, and which of its values say so."""
+
+    band: Band
+    """Its pixels, integers."""
+    values: tuple[int, ...] = ()
+    """These are no observations."""
+    bits: int = 0
+    """Nor are those with any of these bits set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +89,14 @@ class Scene:
     """Whether scale and offset were stated, by the file or by the user; else stored values have no known unit."""
     acquired: datetime | None = None
     """When it was taken, where the metadata says so."""
+    masks: tuple[Quality, ...] = ()
+    """What makes pixels invalid beside their own values."""
+    clouds: str = ""
+    """What the scene's own mask of clouds is, in words; empty where it has none."""
+    product: str = ""
+    """What it is a product of, in words, and which scale and offset that gave; empty for a plain raster."""
+    files: tuple[str, ...] = ()
+    """All that shapes it, where that is more than the file it is named by: rasters and metadata."""
     fingerprint: str = ""
     """Hash of what identifies the content: size, times, head and tail of the files."""
 

@@ -1,0 +1,1 @@
+"""Products of many files, recognised by their own metadata: each becomes one scene."""
