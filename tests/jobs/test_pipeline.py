@@ -113,7 +113,7 @@ FULL: dict[str, Any] = {
         "segment": {
             "window": 64, "overlap": 0.5, "blend": "hann", "batch_size": 2, "device": "cpu", "precision": "float32",
             "threads": 1, "block_size": 1024, "seed": 3, "force": True, "probabilities": True,
-            "bands": ["green", "red", "nir"], "scale": 0.0001, "offset": -0.1,
+            "bands": ["green", "red", "nir"], "scale": 0.0001, "offset": -0.1, "mask_clouds": True,
         },
         "vectorize": {
             "formats": ["fgb", "gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "10 m", "connectivity": 8,
@@ -217,7 +217,7 @@ def test_a_folder_that_is_not_there_does_not_pass_for_an_empty_one(tmp_path: Pat
 
 CHANGED: list[tuple[str, Any]] = [
     ("window", 96), ("overlap", 0.1), ("blend", "flat"), ("precision", "auto"), ("seed", 4), ("force", False),
-    ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0),
+    ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0), ("mask_clouds", False),
     ("formats", ["gpkg"]), ("min_area", "1ha"), ("smooth", False), ("simplify", "1px"), ("connectivity", 4),
 ]  # fmt: skip
 SAME = [("batch_size", 3), ("device", "auto"), ("threads", 2), ("block_size", 512)]
