@@ -13,7 +13,8 @@ import click
 from geoseg.cli.options import talk_options
 
 if TYPE_CHECKING:
-    from geoseg.jobs.batch_report import BatchReport
+    from geoseg.jobs.batch_pairs import FoundPair
+    from geoseg.jobs.batch_report import BatchReport, PairReport, SceneReport
     from geoseg.jobs.batch_survey import Found
 
 __all__ = ["batch"]
@@ -43,8 +44,8 @@ def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
     Safe to start twice, and to kill: the second start does nothing and says who is at work, and the next run goes on
     where a killed one was.
 
-    Exit codes: 0 all done; 1 some scenes failed, the others are done; 2 wrong usage, nothing could start, or another
-    run is on; 3 nothing failed, but the deadline left some for the next run; 130 interrupted, 143 terminated.
+    Exit codes: 0 all done; 1 some scenes or pairs failed, the others are done; 2 wrong usage, nothing could start, or
+    another run is on; 3 nothing failed, but the deadline left some for the next run; 130 interrupted, 143 terminated.
     """
     from geoseg.cli.show import show_table
     from geoseg.cli.talk import Talk, set_up_logging
@@ -63,11 +64,12 @@ def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
         report = run_batch(pipeline, listen=talk, say=talk.say)
         talk.say(_in_words(report))
     if not quiet:
+        rows: list[SceneReport | PairReport] = [*report.scenes, *(report.pairs or ())]
         show_table(
             ("scene", "became", "seconds", "tries", "next_try", "reason"),
             [
                 (s.id, s.became, f"{s.seconds:.1f}", s.tries, as_text(s.next_try), s.reason)
-                for s in report.scenes
+                for s in rows
                 if s.became not in ("unchanged", "gone")
             ],
         )
@@ -81,10 +83,13 @@ def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
 def status(file: Path, as_json: bool) -> None:
     """Show where each scene stands: done, new, changed, quarantined with reason, tries and next try.
 
+    So it does of the change between two dates, named change/BEFORE_AFTER, where the pipeline asks for it.
+
     Nothing is opened, computed or changed. A table on a terminal, CSV in a pipe.
     """
     from geoseg.cli.show import show_table
-    from geoseg.jobs.batch_state import BATCH_LOCK, read_state
+    from geoseg.jobs.batch_pairs import survey_pairs
+    from geoseg.jobs.batch_state import BATCH_LOCK, read_pairs, read_state
     from geoseg.jobs.batch_survey import find_inputs, survey
     from geoseg.jobs.lock import holder_of
     from geoseg.jobs.pipeline import load_pipeline
@@ -92,7 +97,12 @@ def status(file: Path, as_json: bool) -> None:
 
     pipeline = load_pipeline(file)
     rows, fault = read_state(pipeline.state_file)
-    found = survey(pipeline, find_inputs(pipeline), rows, settings=asked_of(pipeline).settings, now=datetime.now(UTC))
+    asked, now = asked_of(pipeline), datetime.now(UTC)
+    found: list[Found | FoundPair] = [*survey(pipeline, find_inputs(pipeline), rows, settings=asked.settings, now=now)]
+    if asked.change is not None:
+        moving = [scene.id for scene in found if scene.due]
+        known, settings = read_pairs(pipeline.state_file), asked.change.key(())
+        found += survey_pairs(pipeline, rows, known, settings=settings, now=now, moving=moving)
     holder = holder_of(pipeline.output, BATCH_LOCK)
     if fault:
         click.echo(fault, err=True)
@@ -103,11 +113,18 @@ def status(file: Path, as_json: bool) -> None:
         return
     show_table(
         ("scene", "standing", "tries", "next_try", "reason", "input"),
-        [(s.id, s.standing, s.row.tries, _next(s), s.reason, s.row.href) for s in found],
+        [(s.id, s.standing, s.row.tries, _next(s), s.reason, _input(s)) for s in found],
     )
 
 
-def _next(scene: "Found") -> str:
+def _input(scene: "Found | FoundPair") -> str:
+    """What it is made of: the file of a scene, the scenes of a change."""
+    from geoseg.jobs.batch_survey import Found
+
+    return scene.row.href if isinstance(scene, Found) else f"{scene.row.before} and {scene.row.after}"
+
+
+def _next(scene: "Found | FoundPair") -> str:
     from geoseg.jobs.batch_survey import as_text
 
     if scene.standing != "quarantined":
@@ -117,14 +134,14 @@ def _next(scene: "Found") -> str:
     return as_text(scene.next_try) or "never"
 
 
-def _plain(scene: "Found") -> dict[str, Any]:
+def _plain(scene: "Found | FoundPair") -> dict[str, Any]:
     return {
         "scene": scene.id,
         "standing": scene.standing,
         "tries": scene.row.tries,
         "next_try": _next(scene) or None,
         "reason": scene.reason or None,
-        "input": scene.row.href,
+        "input": _input(scene),
         "due": scene.due,
     }
 
@@ -133,12 +150,11 @@ def _in_words(report: "BatchReport") -> str:
     """One line for people."""
     from geoseg.jobs.duration import said
 
-    counts = [
-        f"{n} {name}"
-        for name in ("done", "unchanged", "failed", "quarantined", "refused", "retired", "left")
-        if (n := report.count(name))
-    ]
-    return f"{report.pipeline}: {', '.join(counts) or 'no scenes'} in {said(report.seconds)}"
+    named = ("done", "unchanged", "failed", "quarantined", "refused", "waiting", "retired", "left")
+    lots: list[list[str]] = [[s.became for s in report.scenes], [p.became for p in report.pairs or ()]]
+    counts = [", ".join(f"{n} {name}" for name in named if (n := became.count(name))) for became in lots]
+    compared = f"; change: {counts[1] or 'no pairs of dates'}" if report.pairs is not None else ""
+    return f"{report.pipeline}: {counts[0] or 'no scenes'}{compared} in {said(report.seconds)}"
 
 
 @batch.command("validate")
@@ -161,15 +177,15 @@ def validate(file: Path) -> None:
 @_file
 @click.argument("scenes", nargs=-1, metavar="[SCENE...]")
 def retry(file: Path, scenes: tuple[str, ...]) -> None:
-    """Release quarantined scenes, by name or by file, or all: the next run tries them again."""
+    """Release quarantined scenes, by name or by file, changes by change/NAME, or all: the next run tries them again."""
     from geoseg.jobs.pipeline import load_pipeline
 
     pipeline = load_pipeline(file)
 
     from geoseg.jobs.batch_retry import release
 
-    for row in release(pipeline, scenes):
-        click.echo(row.id)
+    for name in release(pipeline, scenes):
+        click.echo(name)
 
 
 @batch.command("schedule")

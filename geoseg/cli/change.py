@@ -84,7 +84,7 @@ _SHOWN = 20
 @zone_options
 @legend_option
 @cluster_options
-@click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options.")
+@click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options, and damaged ones.")
 @talk_options
 def change(before: str, after: str, output: Path, **asked: Any) -> int:
     """What became what from BEFORE to AFTER: change map, polygons, transition matrix and more.
@@ -92,7 +92,8 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
     Each is a class map, the folder of a finished scene, or the output folder of geoseg run, whose scenes are paired by
     place. A second map on another grid is brought onto that of the first; classes are matched by name.
 
-    Exit codes: 0 all done, 1 some pairs failed, 2 wrong usage or nothing could start, 130 interrupted.
+    Exit codes: 0 all done, 1 some pairs failed, 2 wrong usage or nothing could start, 130 interrupted, 143
+    terminated.
     """
     from geoseg.cli.talk import Talk, set_up_logging
 

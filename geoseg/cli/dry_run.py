@@ -26,9 +26,9 @@ _WRITING_SECONDS = 8e-8  # per pixel, on one core: both rasters, written, read b
 def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options: Options) -> int:
     """Print one line per scene; the exit code.
 
-    A scene is ``new``, ``done`` (skipped), ``resumable`` (some of its blocks are finished), ``changed`` (finished with
-    another input, model or options, and replaced), or ``refused`` (the same without ``--overwrite``, or the name of its
-    folder is taken).
+    A scene is ``new``, ``done`` (skipped), ``again`` (the same, with ``--restart --overwrite``), ``resumable`` (some of
+    its blocks are finished), ``changed`` (finished with another input, model or options) or ``damaged``, and replaced,
+    or ``refused`` (the same without ``--overwrite``, or the name of its folder is taken).
 
     Time is measured, not guessed: the model is run on one window of noise on this machine, as often as it takes to be
     warm, and multiplied by the windows of the scene. Windows without valid pixels will be skipped, so it is an upper
@@ -43,7 +43,7 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
             continue
         recipe = plan.recipe
         state, left, computes = _state(plan, output, options)
-        share = left / len(plan.blocks) if state in ("new", "resumable", "changed") else 0.0
+        share = left / len(plan.blocks) if state not in ("done", "refused") else 0.0
         pixels = recipe.scene.height * recipe.scene.width
         memory, seconds = 0.0, 0.0
         if share:

@@ -50,8 +50,15 @@ __all__ = ["run"]
     metavar="SECONDS",
     help="End a worker process whose block takes longer, and try the block on another.",
 )
-@click.option("--restart", is_flag=True, help="Compute again what a run that died had finished of a scene.")
-@click.option("--overwrite", is_flag=True, help="Replace finished results of another input, model or options.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Compute again what a run that died had finished of a scene; with "
+    "--overwrite what is finished and unchanged, too.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace finished results of another input, model or options, and damaged ones."
+)
 @click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it would take.")
 @click.option(
@@ -69,7 +76,8 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     INPUTS are files, folders (searched through all levels), globs or URLs. Each raster gets a folder of its own below
     the output folder. A raster that fails is named with the reason, and the others are done.
 
-    Exit codes: 0 all done, 1 some failed, 2 wrong usage or nothing could start, 130 interrupted.
+    Exit codes: 0 all done, 1 some failed, 2 wrong usage or nothing could start, 130 interrupted, 143 terminated; the
+    same command goes on from there.
     """
     from geoseg.cli.talk import Talk, set_up_logging
 

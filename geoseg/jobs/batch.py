@@ -7,14 +7,15 @@ state file remembers what they cannot tell, above all failures, and saves openin
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OutputError, printable
-from geoseg.jobs.batch_report import BatchReport, Became, SceneReport, write_metrics, write_summary
-from geoseg.jobs.batch_state import BATCH_LOCK, SceneRow, State
+from geoseg.jobs.batch_pairs import shown_pair
+from geoseg.jobs.batch_report import BatchReport, Became, PairReport, SceneReport, write_metrics, write_summary
+from geoseg.jobs.batch_state import BATCH_LOCK, PairRow, SceneRow, State
 from geoseg.jobs.batch_survey import Found, find_inputs, next_try, shown, signature, survey
 from geoseg.jobs.cluster import Pool, connect
 from geoseg.jobs.duration import parse_duration
@@ -29,7 +30,11 @@ from geoseg.jobs.results import results_in
 from geoseg.jobs.retention import not_worth_computing, remove_old
 from geoseg.jobs.run import plan_run, run
 from geoseg.jobs.standing import standing_of
+from geoseg.jobs.words import counted
 from geoseg.outputs.tables import write_combined_areas
+
+if TYPE_CHECKING:
+    from geoseg.jobs.batch_change import ChangeStage
 
 __all__ = ["run_batch"]
 
@@ -63,9 +68,17 @@ def run_batch(pipeline: Pipeline, *, listen: Listener = _silent, say: Say = prin
             say(note)
         state.set_fact("started", started.isoformat())
         reports: dict[str, SceneReport] = {}
+        pairs: dict[str, PairReport] = {}
+        compared = pipeline.spec.steps.change is not None
 
         def ended(**how: Any) -> BatchReport:
-            return replace(plain, seconds=time.monotonic() - began, scenes=tuple(reports.values()), **how)
+            return replace(
+                plain,
+                seconds=time.monotonic() - began,
+                scenes=tuple(reports.values()),
+                pairs=tuple(pairs.values()) if compared else None,
+                **how,
+            )
 
         try:
             _Batch(
@@ -76,6 +89,7 @@ def run_batch(pipeline: Pipeline, *, listen: Listener = _silent, say: Say = prin
                 say=say,
                 began=began,
                 reports=reports,
+                pairs=pairs,
             ).run()
         except Exception as error:
             with suppress(OutputError):
@@ -101,7 +115,13 @@ def _leave(pipeline: Pipeline, state: State, report: BatchReport, say: Say) -> N
     if pipeline.metrics_file is not None:
         words = {"failed": "quarantined", "begun": "unfinished"}
         standings = Counter(words.get(row.status, row.status) for row in state.rows().values())
-        write_metrics(report, pipeline.metrics_file, standings=standings, succeeded=float(state.fact("succeeded") or 0))
+        write_metrics(
+            report,
+            pipeline.metrics_file,
+            standings=standings,
+            pair_standings=Counter(words.get(row.status, row.status) for row in state.pairs().values()),
+            succeeded=float(state.fact("succeeded") or 0),
+        )
     who = pipeline.spec.notify
     if who is not None and (who.when == "always" or report.exit_code):
         for failure in notify(who, report.as_json, pipeline.path.parent):
@@ -120,16 +140,26 @@ class _Batch:
     began: float
     reports: dict[str, SceneReport]
     """What became of each, by input, filled as it goes: refused ones share their ids with others."""
+    pairs: dict[str, PairReport]
+    """What became of the change between two scenes, by id."""
+    workers: ExitStack = field(default_factory=ExitStack)
+    """Ends them."""
+    pool: Pool | None = None
+    """Where blocks are computed, once anything is."""
     touched: bool = False
     """Whether any results came or went."""
 
     def run(self) -> None:
         """Do all that is due, and report what became of each scene."""
+        with self.workers:
+            self._run()
+
+    def _run(self) -> None:
         for note in self.asked.notes:
             self.say(note)
         dead = self.state.bury()
         if dead:
-            names = ", ".join(printable(row.id) for row in dead)
+            names = ", ".join(printable(shown_pair(row.id) if isinstance(row, PairRow) else row.id) for row in dead)
             self.say(f"an earlier run died while these were under way: {names}; they are tried again, each alone")
         hrefs = find_inputs(self.pipeline)
         if not hrefs:
@@ -148,10 +178,16 @@ class _Batch:
         if rule is not None:
             due = self._without_the_old(due)
         self._compute(due)
+        # before anything is removed: the change to the previous date is wanted even where that is not kept
+        stage = self._compare()
         if rule is not None:
             self._retire(rule)
+            if stage is not None:
+                stage.retire()
         if self.touched or not (self.pipeline.output / "areas.csv").is_file():
             self._combine()
+        if stage is not None:
+            stage.combine()
 
     def _compute(self, due: list[Found]) -> None:
         groups = list(self._groups(due))
@@ -161,13 +197,43 @@ class _Batch:
             if waiting:
                 groups.insert(0, waiting)
                 break
-        if groups and not self._late():
-            with _pool(self.pipeline, self.asked) as pool:
-                while groups and not self._late():
-                    self._group([scene for scene in groups.pop(0) if not self._adopt(scene)], pool)
+        while groups and not self._late():
+            self._group([scene for scene in groups.pop(0) if not self._adopt(scene)])
         if groups:
             n = sum(map(len, groups))
-            self.say(f"the deadline of {self.pipeline.spec.deadline} has passed: {n} scenes are left for the next run")
+            left = f"{counted(n, 'scene')} {'is' if n == 1 else 'are'}"
+            self.say(f"the deadline of {self.pipeline.spec.deadline} has passed: {left} left for the next run")
+
+    def _compare(self) -> "ChangeStage | None":
+        """Compare each scene with the previous date of its place, where the pipeline asks for it."""
+        if self.asked.change is None:
+            return None
+        from geoseg.jobs.batch_change import ChangeStage
+
+        stage = ChangeStage(
+            pipeline=self.pipeline,
+            state=self.state,
+            options=self.asked.change,
+            listen=self.listen,
+            reports=self.pairs,
+        )
+        compute = self.pipeline.spec.compute
+        # in one process threads do it: a pair has its blocks done by all of them
+        elsewhere = bool(compute.workers or compute.scheduler or compute.scheduler_file)
+        left = stage.run(pool=lambda: self._workers() if elsewhere else None, late=self._late)
+        if left:
+            pairs = f"{counted(left, 'pair')} of dates {'is' if left == 1 else 'are'}"
+            self.say(f"the deadline of {self.pipeline.spec.deadline} has passed: {pairs} left for the next run")
+        return stage
+
+    def _workers(self) -> Pool:
+        """Where blocks are computed; begun when it is first asked for."""
+        if self.pool is None:
+            pool: Pool = self.workers.enter_context(_pool(self.pipeline, self.asked))
+            if pool.remote:
+                pool.refuse_workers_without(self.pipeline.output)
+            self.pool = pool
+        return self.pool
 
     def _late(self) -> bool:
         deadline = self.pipeline.spec.deadline
@@ -198,7 +264,7 @@ class _Batch:
         self.listen(Event(kind="unchanged", scene=scene.id))
         return True
 
-    def _group(self, scenes: list[Found], pool: Pool) -> None:
+    def _group(self, scenes: list[Found]) -> None:
         """Compute scenes at the same time, and remember what became of them."""
         if not scenes:
             return
@@ -223,7 +289,9 @@ class _Batch:
             if not hrefs:
                 continue
             options = replace(self.asked.options, overwrite=overwrite)
-            summary = run(hrefs, self.pipeline.output, self.asked.model, options, pool=pool, listen=self.listen)
+            summary = run(
+                hrefs, self.pipeline.output, self.asked.model, options, pool=self._workers(), listen=self.listen
+            )
             for outcome in summary.outcomes:
                 self._remember(by_href[outcome.href], outcome, now[outcome.href])
         self.touched = True

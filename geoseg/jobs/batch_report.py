@@ -14,11 +14,15 @@ from geoseg.jobs.batch_survey import as_text
 from geoseg.outputs.aside import fsync_folder
 from geoseg.outputs.records import write_json, write_text
 
-__all__ = ["BatchReport", "Became", "SceneReport", "write_metrics", "write_summary"]
+__all__ = ["BatchReport", "Became", "PairBecame", "PairReport", "SceneReport", "write_metrics", "write_summary"]
 
 Became = Literal["done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone"]
 _BECAME: tuple[Became, ...] = (
     "done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone",
+)  # fmt: skip
+PairBecame = Literal["done", "unchanged", "failed", "quarantined", "waiting", "retired", "left", "gone"]
+_PAIR_BECAME: tuple[PairBecame, ...] = (
+    "done", "unchanged", "failed", "quarantined", "waiting", "retired", "left", "gone",
 )  # fmt: skip
 
 
@@ -45,6 +49,29 @@ class SceneReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairReport:
+    """What became of the change between two dates of a place."""
+
+    id: str
+    """Name of its outputs, and their folder in the output folder."""
+    before: str
+    """Id of the earlier scene."""
+    after: str
+    """Id of the later one."""
+    became: PairBecame
+    """As of a scene. ``waiting``: one of the scenes has no finished results. ``gone``: the scenes do not follow each
+    other any more."""
+    reason: str = ""
+    """Why it failed or waits."""
+    tries: int = 0
+    """Failures so far."""
+    next_try: datetime | None = None
+    """When it is tried again at the earliest; None for never, where it failed."""
+    seconds: float = 0.0
+    """It took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
     """What became of a batch."""
 
@@ -56,6 +83,8 @@ class BatchReport:
     """It took, by a clock that nobody sets."""
     scenes: tuple[SceneReport, ...] = ()
     """Inputs in their order, then those that are gone."""
+    pairs: tuple[PairReport, ...] | None = None
+    """Change of each against the previous date of its place; None where the pipeline does not ask for it."""
     error: str = ""
     """Why it ended before its work, if it did."""
     interrupted: bool = False
@@ -64,6 +93,10 @@ class BatchReport:
     def count(self, became: Became) -> int:
         """Scenes that became this."""
         return sum(scene.became == became for scene in self.scenes)
+
+    def count_pairs(self, became: PairBecame) -> int:
+        """Pairs that became this."""
+        return sum(pair.became == became for pair in self.pairs or ())
 
     @property
     def exit_code(self) -> int:
@@ -75,9 +108,9 @@ class BatchReport:
             return 130
         if self.error:
             return 2
-        if self.count("failed") or self.count("refused"):
+        if self.count("failed") or self.count("refused") or self.count_pairs("failed"):
             return 1
-        return 3 if self.count("left") else 0
+        return 3 if self.count("left") or self.count_pairs("left") else 0
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -104,6 +137,26 @@ class BatchReport:
                 for s in self.scenes
                 if s.became not in ("unchanged", "gone")
             ],
+            **({} if self.pairs is None else self._pairs_as_json(self.pairs)),
+        }
+
+    def _pairs_as_json(self, pairs: tuple[PairReport, ...]) -> dict[str, Any]:
+        return {
+            "pair_counts": {name: self.count_pairs(name) for name in _PAIR_BECAME},
+            "pairs": [
+                {
+                    "id": p.id,
+                    "before": p.before,
+                    "after": p.after,
+                    "became": p.became,
+                    "reason": p.reason or None,
+                    "tries": p.tries,
+                    "next_try": as_text(p.next_try) or None,
+                    "seconds": round(p.seconds, 3),
+                }
+                for p in pairs
+                if p.became not in ("unchanged", "gone")
+            ],
         }
 
 
@@ -116,7 +169,9 @@ def write_summary(report: BatchReport, path: Path) -> None:
     write_json(path, report.as_json)
 
 
-def write_metrics(report: BatchReport, path: Path, *, standings: Counter[str], succeeded: float) -> None:
+def write_metrics(
+    report: BatchReport, path: Path, *, standings: Counter[str], pair_standings: Counter[str], succeeded: float
+) -> None:
     """The report in the text format of Prometheus, for its collector of text files.
 
     The collector takes every file that ends with ``.prom``, hidden ones too, so the file grows under another name.
@@ -125,6 +180,7 @@ def write_metrics(report: BatchReport, path: Path, *, standings: Counter[str], s
         report: What became of it.
         path: Final name; its folder is made if missing.
         standings: Scenes by where they stand now.
+        pair_standings: Pairs of dates likewise.
         succeeded: When a run last ended well, in seconds since 1970; 0 for never.
 
     Raises:
@@ -133,7 +189,7 @@ def write_metrics(report: BatchReport, path: Path, *, standings: Counter[str], s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        write_text(aside, _metrics(report, standings, succeeded))
+        write_text(aside, _metrics(report, standings, pair_standings, succeeded))
         try:
             aside.replace(path)
         except OSError:
@@ -149,7 +205,7 @@ def write_metrics(report: BatchReport, path: Path, *, standings: Counter[str], s
         ) from error
 
 
-def _metrics(report: BatchReport, standings: Counter[str], succeeded: float) -> str:
+def _metrics(report: BatchReport, standings: Counter[str], pair_standings: Counter[str], succeeded: float) -> str:
     done = [s for s in report.scenes if s.became == "done"]
     name = report.pipeline  # letters, digits and dashes: nothing to escape
     lines: list[str] = []
@@ -168,6 +224,14 @@ def _metrics(report: BatchReport, standings: Counter[str], succeeded: float) -> 
         "Scenes by what became of them in the last run.",
         [(f',became="{became}"', report.count(became)) for became in _BECAME],
     )
+    if report.pairs is not None:
+        text = "Pairs of dates by where their change stands."
+        gauge("pairs", text, [(f',standing="{k}"', v) for k, v in sorted(pair_standings.items())])
+        gauge(
+            "last_run_pairs",
+            "Pairs of dates by what became of their change in the last run.",
+            [(f',became="{became}"', report.count_pairs(became)) for became in _PAIR_BECAME],
+        )
     gauge("last_run_duration_seconds", "Time the last run took.", [("", round(report.seconds, 3))])
     gauge("last_run_pixels", "Pixels of the scenes that the last run finished.", [("", sum(s.pixels for s in done))])
     gauge("last_run_exit_code", "Exit code of the last run.", [("", report.exit_code)])

@@ -1,7 +1,8 @@
-"""What a batch knows of its scenes from run to run: one SQLite file beside the results.
+"""What a batch knows of its scenes, and of pairs of them, from run to run: one SQLite file beside the results.
 
-It holds what the results themselves cannot tell: how often a scene failed, why, and when. Everything else in it saves
-time: if the file is lost or damaged, results are opened and compared again, and nothing is computed that is there.
+It holds what the results themselves cannot tell: how often a scene or a pair failed, why, and when. Everything
+else in it saves time: if the file is lost or damaged, results are opened and compared again, and nothing is
+computed that is there.
 """
 
 import sqlite3
@@ -9,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from geoseg.errors import InputError, OutputError, printable
 
-__all__ = ["BATCH_LOCK", "SceneRow", "State", "read_fact", "read_state"]
+__all__ = ["BATCH_LOCK", "PairRow", "SceneRow", "State", "read_fact", "read_pairs", "read_state"]
 
 BATCH_LOCK = Path(".batch.lock")
 """Held in the output folder while a batch is at work, beside the lock of each run of it."""
@@ -55,13 +56,50 @@ class SceneRow:
     """When it failed last, in seconds since 1970."""
 
 
-_COLUMNS = tuple(f.name for f in fields(SceneRow))
-_TABLES = f"""
-CREATE TABLE scenes ({", ".join(f"{c} PRIMARY KEY" if c == "id" else c for c in _COLUMNS)}) WITHOUT ROWID;
-CREATE TABLE facts (name PRIMARY KEY, value) WITHOUT ROWID;
-"""
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM scenes"  # noqa: S608 - names of columns, from the code
-_INSERT = f"INSERT OR REPLACE INTO scenes VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - question marks
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRow:
+    """What is known of the change between two scenes that follow each other at one place."""
+
+    id: str
+    """Name of its outputs."""
+    before: str
+    """Id of the earlier scene."""
+    after: str
+    """Id of the later one."""
+    status: Literal["done", "failed", "begun"]
+    """As of a scene."""
+    signature: str = ""
+    """Of the two maps and of how they are compared, when it was computed or failed."""
+    key: str = ""
+    """Of its results."""
+    own: bool = False
+    """Whether this pipeline made the results, rather than finding them."""
+    tries: int = 0
+    """Failures since it last succeeded, changed or was released."""
+    deaths: int = 0
+    """Runs that died while it was under way."""
+    under_way: bool = False
+    """Whether a run works on it, or died doing so."""
+    reason: str = ""
+    """Why it failed."""
+    tried_at: float = 0.0
+    """When it failed last, in seconds since 1970."""
+
+
+_Row = TypeVar("_Row", SceneRow, PairRow)
+_TABLE: dict[type[Any], str] = {SceneRow: "scenes", PairRow: "pairs"}
+
+
+def _columns(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+def _create(kind: type[Any]) -> str:
+    columns = ", ".join(f"{c} PRIMARY KEY" if c == "id" else c for c in _columns(kind))
+    return f"CREATE TABLE IF NOT EXISTS {_TABLE[kind]} ({columns}) WITHOUT ROWID;"
+
+
+_FACTS = "CREATE TABLE facts (name PRIMARY KEY, value) WITHOUT ROWID;"
 
 
 class State:
@@ -97,7 +135,11 @@ class State:
             connection = sqlite3.connect(path, isolation_level=None, timeout=30)
             try:
                 if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {_FORMAT};COMMIT;")
+                    connection.executescript(
+                        f"BEGIN;{_create(SceneRow)}{_FACTS}PRAGMA user_version = {_FORMAT};COMMIT;"
+                    )
+                # files of before there were pairs lack their table, and are good for all else
+                connection.execute(_create(PairRow))
                 state = cls(path, connection, notes=tuple(notes))
                 owner = state.fact("pipeline")
                 if owner not in ("", pipeline):
@@ -113,14 +155,23 @@ class State:
 
     def rows(self) -> dict[str, SceneRow]:
         """All scenes by id."""
-        return {row.id: row for row in _rows(self._connection)}
+        return {row.id: row for row in _rows(self._connection, SceneRow)}
 
-    def put(self, rows: Iterable[SceneRow]) -> None:
-        """Write rows, all or none, replacing those of the same id."""
+    def pairs(self) -> dict[str, PairRow]:
+        """All pairs by id."""
+        return {row.id: row for row in _rows(self._connection, PairRow)}
+
+    def put(self, rows: Iterable[SceneRow | PairRow]) -> None:
+        """Write rows, all or none, replacing those of the same kind and id."""
         with _named(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(_INSERT, [astuple(row) for row in rows])
+                for row in rows:
+                    marks = ", ".join("?" * len(_columns(type(row))))
+                    self._connection.execute(
+                        f"INSERT OR REPLACE INTO {_TABLE[type(row)]} VALUES ({marks})",  # noqa: S608 - question marks
+                        astuple(row),
+                    )
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
@@ -132,6 +183,11 @@ class State:
         with _named(self.path):
             self._connection.executemany("DELETE FROM scenes WHERE id = ?", [(i,) for i in ids])
 
+    def forget_pairs(self, ids: Iterable[str]) -> None:
+        """Drop the rows of pairs."""
+        with _named(self.path):
+            self._connection.executemany("DELETE FROM pairs WHERE id = ?", [(i,) for i in ids])
+
     def fact(self, name: str) -> str:
         """Something known of the whole; empty where it is not."""
         found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -142,9 +198,10 @@ class State:
         with _named(self.path):
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def bury(self) -> list[SceneRow]:
-        """Count the death of a run against the scenes that were under way in it; those scenes."""
-        dead = [replace(row, under_way=False, deaths=row.deaths + 1) for row in self.rows().values() if row.under_way]
+    def bury(self) -> list[SceneRow | PairRow]:
+        """Count the death of a run against the scenes and pairs that were under way in it; those."""
+        rows: list[SceneRow | PairRow] = [*self.rows().values(), *self.pairs().values()]
+        dead = [replace(row, under_way=False, deaths=row.deaths + 1) for row in rows if row.under_way]
         if dead:
             self.put(dead)
         return dead
@@ -153,6 +210,7 @@ class State:
         """A run ends on purpose: nothing that was under way is to blame for it."""
         with _named(self.path):
             self._connection.execute("UPDATE scenes SET under_way = 0 WHERE under_way")
+            self._connection.execute("UPDATE pairs SET under_way = 0 WHERE under_way")
 
 
 def read_state(path: Path) -> tuple[dict[str, SceneRow], str]:
@@ -162,7 +220,15 @@ def read_state(path: Path) -> tuple[dict[str, SceneRow], str]:
     if (fault := _fault(path)) is not None:
         return {}, f"the state file {path} is damaged ({fault}): the next run begins it anew"
     with _reading(path) as connection:
-        return {row.id: row for row in _rows(connection)}, ""
+        return {row.id: row for row in _rows(connection, SceneRow)}, ""
+
+
+def read_pairs(path: Path) -> dict[str, PairRow]:
+    """The pairs in a state file that is only looked at; none where it is damaged, of which `read_state` tells."""
+    if _is_nothing(path) or _fault(path) is not None:
+        return {}
+    with _reading(path) as connection:
+        return {row.id: row for row in _rows(connection, PairRow)}
 
 
 def read_fact(path: Path, name: str) -> str:
@@ -174,10 +240,13 @@ def read_fact(path: Path, name: str) -> str:
     return "" if found is None else str(found[0])
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[SceneRow]:
-    for values in connection.execute(_SELECT):
-        row = dict(zip(_COLUMNS, values, strict=True))
-        yield SceneRow(**row | {"own": bool(row["own"]), "under_way": bool(row["under_way"])})
+def _rows(connection: sqlite3.Connection, kind: type[_Row]) -> Iterator[_Row]:
+    columns, table = _columns(kind), _TABLE[kind]
+    if kind is PairRow and not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pairs'").fetchone():
+        return
+    for values in connection.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608 - names from the code
+        row = dict(zip(columns, values, strict=True))
+        yield kind(**row | {"own": bool(row["own"]), "under_way": bool(row["under_way"])})
 
 
 def _is_nothing(path: Path) -> bool:
@@ -197,7 +266,8 @@ def _fault(path: Path) -> str | None:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version != _FORMAT:
                 return f"its format is {version}, this geoseg writes {_FORMAT}"
-            list(_rows(connection))
+            list(_rows(connection, SceneRow))
+            list(_rows(connection, PairRow))
             connection.execute("SELECT name, value FROM facts").fetchall()
     except (sqlite3.Error, ValueError, TypeError) as error:
         return printable(error)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from geoseg.errors import InputError, printable
-from geoseg.jobs.batch_state import SceneRow
+from geoseg.jobs.batch_state import PairRow, SceneRow
 from geoseg.jobs.duration import parse_duration
 from geoseg.jobs.pipeline import Pipeline
 from geoseg.jobs.pipeline_parts import Retries
@@ -114,7 +114,8 @@ def survey(
         settings: Digest of model and parameters, as in rows; see `settings_of`.
         now: With a time zone.
     """
-    owners, refused = _owners(list(hrefs), rows)
+    taken = _TAKEN if pipeline.spec.steps.change is None else _TAKEN | {"change"}
+    owners, refused = _owners(list(hrefs), rows, taken)
     old = _too_old(pipeline, rows)
     found = []
     for href, scene_id in owners:
@@ -133,8 +134,8 @@ def survey(
     return [*found, *(Found(href=r.href, row=r, standing="gone") for r in sorted(gone, key=lambda r: r.id))]
 
 
-def next_try(row: SceneRow, retries: Retries) -> datetime | None:
-    """When a scene that failed may be tried again; None if it was tried often enough.
+def next_try(row: SceneRow | PairRow, retries: Retries) -> datetime | None:
+    """When a scene or a pair that failed may be tried again; None if it was tried often enough.
 
     Each failure doubles the wait.
     """
@@ -181,7 +182,9 @@ def _stand(pipeline: Pipeline, href: str, row: SceneRow, settings: str, now: dat
     return replace(plain, standing="changed")
 
 
-def _owners(hrefs: list[str], rows: Mapping[str, SceneRow]) -> tuple[list[tuple[str, str]], dict[str, str]]:
+def _owners(
+    hrefs: list[str], rows: Mapping[str, SceneRow], taken: frozenset[str]
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """The id of each input, and for ids that several inputs would have the one that has it.
 
     Results are found by name. Whoever has a name keeps it, so that a file that is added never takes the results of
@@ -193,7 +196,7 @@ def _owners(hrefs: list[str], rows: Mapping[str, SceneRow]) -> tuple[list[tuple[
         claims.setdefault(scene_id.casefold(), []).append((href, scene_id))
     owner: dict[str, str] = {}
     for folded, claim in claims.items():
-        if folded in _TAKEN:
+        if folded in taken:
             owner |= {scene_id: "" for _, scene_id in claim}
         elif len(claim) > 1:
             known = {row.href for _, i in claim if (row := rows.get(i)) is not None}
@@ -203,10 +206,10 @@ def _owners(hrefs: list[str], rows: Mapping[str, SceneRow]) -> tuple[list[tuple[
 
 
 def _refuse(href: str, scene_id: str, owner: str) -> Found:
-    other = f"those of {printable(shown(owner))}" if owner else "a file of the batch itself"
+    other = f"those of {printable(shown(owner))}" if owner else "those of the batch itself"
     reason = (
         f"{printable(shown(href))}: its results would go to {printable(scene_id)}, where {other} "
-        f"{'are' if owner else 'is'}: give the files different names, or their folders a pipeline each"
+        "are: give the files different names, or their folders a pipeline each"
     )
     row = SceneRow(id=scene_id, href=shown(href), status="failed", reason=reason)
     return Found(href=href, row=row, standing="refused", reason=reason)

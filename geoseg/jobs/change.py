@@ -1,6 +1,5 @@
 """Two class maps in files -> a folder of change: map, polygons, tables, item, all appearing together."""
 
-import json
 import os
 import secrets
 import shutil
@@ -9,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from geoseg.change.comparison import Comparison
 from geoseg.change.maps import ClassSource, source_of_file
@@ -19,11 +19,12 @@ from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_publish import Publisher
 from geoseg.jobs.cluster import helpers
 from geoseg.jobs.mapping_unit import merge_parts
+from geoseg.jobs.results import fault_in, read_item
 from geoseg.outputs.staging import staging
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
 
-__all__ = ["change_pair", "finished_change"]
+__all__ = ["change_pair"]
 
 
 def change_pair(
@@ -85,7 +86,7 @@ def change_pair(
 
 
 def _standing(output: Path, key: str, options: ChangeOptions) -> ChangeResult | None:
-    """The finished results of this very comparison; None if nothing is there, or it may be replaced.
+    """The finished results of this very comparison; None if nothing is there, or what is there may be replaced.
 
     Raises:
         OutputError: If something else is there.
@@ -98,10 +99,15 @@ def _standing(output: Path, key: str, options: ChangeOptions) -> ChangeResult | 
             f"results would go to {printable(output)}, which is there and holds no results of geoseg; move it away, or "
             "choose another --output"
         )
-    if options.overwrite:
-        return None
-    found = finished_change(output, key)
-    if found is None:
+    item = read_item(output)
+    fault = fault_in(output, item)
+    found = None if item is None or fault is not None else _finished(output, item, key)
+    if fault is not None and not options.overwrite:
+        raise OutputError(
+            f"the results in {printable(output)} are damaged or were changed: {fault}; pass --overwrite to make them "
+            "again, or choose another --output"
+        )
+    if found is None and not options.overwrite:
         raise OutputError(
             f"{printable(output)} holds results of other maps or options; pass --overwrite to replace them, or choose "
             "another --output"
@@ -109,16 +115,12 @@ def _standing(output: Path, key: str, options: ChangeOptions) -> ChangeResult | 
     return found
 
 
-def finished_change(folder: Path, key: str) -> ChangeResult | None:
-    """What a folder holds if it is the finished results of this very comparison; None if it is anything else."""
+def _finished(folder: Path, item: dict[str, Any], key: str) -> ChangeResult | None:
+    """The whole results in a folder, if they are those of this very comparison; None if they are of another."""
     import pandas as pd
 
     try:
-        item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
         if item["properties"]["geoseg:parameters"]["key"] != key:
-            return None
-        sizes = {folder / asset["href"]: asset["file:size"] for asset in item["assets"].values()}
-        if any(path.stat().st_size != size for path, size in sizes.items()):
             return None
         names = {"from_name": "str", "to_name": "str"}
         empty = {"percent": [""], "mean_conf": [""]}

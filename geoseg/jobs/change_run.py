@@ -19,9 +19,10 @@ from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
 
-__all__ = ["change_maps"]
+__all__ = ["Pair", "change_maps", "compare_pairs"]
 
-_Pair = tuple[str, tuple[MapInput, MapInput]]
+Pair = tuple[str, tuple[MapInput, MapInput]]
+"""Name of the outputs, and the maps before and after."""
 
 
 def _ignore(_: Event) -> None:
@@ -70,7 +71,7 @@ def change_maps(
         if unlocked is not None:
             listen(Event(kind="note", scene=printable(output), text=unlocked))
         clean_leftovers(output)
-        for outcome in _outcomes(named, output, options, pool):
+        for outcome in compare_pairs(named, output, options, pool):
             _tell(outcome, listen)
             outcomes.append(outcome)
         summary = Summary(output=output, outcomes=tuple(outcomes), seconds=time.monotonic() - began)
@@ -81,12 +82,19 @@ def change_maps(
     return summary
 
 
-def _outcomes(
-    named: Sequence[_Pair], output: Path, options: ChangeOptions, pool: Pool | None
+def compare_pairs(
+    named: Sequence[Pair], output: Path, options: ChangeOptions, pool: Pool | None
 ) -> Iterator[SceneOutcome]:
-    """What becomes of each pair, in their order."""
+    """Compare pairs, and tell what became of each, in their order; one that fails never stops the others.
+
+    Args:
+        named: Pairs with unique names.
+        output: Folder with a folder for each, there and held.
+        options: What the user chose.
+        pool: A cluster to work on; None for threads of this process.
+    """
     waiting = list(named)
-    running: list[tuple[_Pair, float, Callable[[], ChangeResult]]] = []
+    running: list[tuple[Pair, float, Callable[[], ChangeResult]]] = []
     while waiting or running:
         # here, one after the other; on a cluster some at a time, each of which has its blocks done by all workers
         while waiting and len(running) < (1 if pool is None else max(1, pool.slots)):

@@ -19,22 +19,12 @@ from geoseg.jobs.pipeline_parts import (
     Retention,
     Retries,
     Schedule,
-    Steps,
-    VectorizeStep,
     check_input,
 )
+from geoseg.jobs.pipeline_steps import Steps, VectorizeStep
 from geoseg.models.plain_yaml import Lines, PlainYamlError, read_plain_yaml_with_lines
 
 __all__ = ["Pipeline", "PipelineSpec", "load_pipeline", "pipeline_schema"]
-
-_NOT_YET = {
-    (
-        "steps",
-        "change",
-    ): "this version of geoseg has no change step yet: remove it, and compare maps with geoseg change "
-    "once your version has it"
-}
-"""Keys that are planned: said, rather than called unknown, and never ignored."""
 
 
 class PipelineSpec(Part):
@@ -203,8 +193,6 @@ def _problem(path: Path, error: dict[str, Any], lines: Lines) -> str:
     key = tuple(error["loc"])
     where = _where(path, key, lines)
     if error["type"] == "extra_forbidden":
-        if key in _NOT_YET:
-            return f"{where}: {_NOT_YET[key]}"
         known = list(_part_at(key[:-1]).model_fields)
         close = get_close_matches(str(key[-1]), known, n=1)
         guess = f"did you mean {close[0]}? " if close else ""

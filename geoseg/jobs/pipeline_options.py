@@ -3,16 +3,20 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from geoseg.errors import GeosegError
 from geoseg.inference.recipe import FORMAT_VERSION, Choices
 from geoseg.jobs.outcome import Options
 from geoseg.jobs.pipeline import Pipeline
-from geoseg.jobs.pipeline_parts import AreasStep, SegmentStep, VectorizeStep
+from geoseg.jobs.pipeline_steps import AreasStep, SegmentStep, VectorizeStep
 from geoseg.models.load import Model, load_model
 from geoseg.vector.min_area import parse_min_area
 from geoseg.vector.simplify import parse_distance
 from geoseg.vector.vectorizer import Outlines
+
+if TYPE_CHECKING:
+    from geoseg.jobs.change_options import ChangeOptions
 
 __all__ = ["Asked", "asked_of"]
 
@@ -27,6 +31,8 @@ class Asked:
     """As loaded."""
     options: Options
     """How it is run, and what is made of the class map."""
+    change: "ChangeOptions | None" = None
+    """How each scene is compared with the previous date of its place; None where it is not."""
     notes: tuple[str, ...]
     """What was found in the zones that a user would want to know."""
 
@@ -52,7 +58,7 @@ def asked_of(pipeline: Pipeline) -> Asked:
     """The model and the options of a pipeline.
 
     Raises:
-        GeosegError: If the model or the zones cannot be used; the message names file, line and key.
+        GeosegError: If the model, the zones or a table cannot be used; the message names file, line and key.
     """
     from geoseg.area.zone_file import read_zones
 
@@ -86,4 +92,11 @@ def asked_of(pipeline: Pipeline) -> Asked:
         min_area=None if vectorize.min_area is None else parse_min_area(vectorize.min_area),
         zones=zones,
     )
-    return Asked(model=model, options=options, notes=() if zones is None else zones.notes)
+    change = None
+    if steps.change is not None:
+        from geoseg.jobs.pipeline_change import change_options  # brings compiled code, which others do without
+
+        change = change_options(pipeline, model.card.legend)
+    noted = [each.notes for each in (zones, None if change is None else change.zones) if each is not None]
+    # the zones of both steps are one file as a rule
+    return Asked(model=model, options=options, change=change, notes=tuple(dict.fromkeys(n for ns in noted for n in ns)))

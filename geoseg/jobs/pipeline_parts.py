@@ -1,43 +1,28 @@
-"""The parts of a pipeline file: what each key means, and which values it takes."""
+"""The parts of a pipeline file but its steps: what each key means, and which values it takes."""
 
 import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from geoseg.errors import ParameterError
 from geoseg.jobs.cron import Cron, parse_cron, time_zone
 from geoseg.jobs.duration import DURATION, parse_duration
 
-__all__ = ["AreasStep", "Compute", "Notify", "Part", "Retention", "Retries", "Schedule", "SegmentStep", "Steps",
-           "VectorizeStep"]  # fmt: skip
-
-_AREA = r"^ *[+]?[0-9.]+([eE][+-]?[0-9]{1,3})? *([pP][xX]|[mM][2²]|[hH][aA]|[kK][mM][2²]) *$"
-_DISTANCE = r"^ *[+]?[0-9.]+([eE][+-]?[0-9]{1,3})? *([pP][xX]|[kK]?[mM]) *$"
-_NOT_ZERO: dict[str, JsonValue] = {"not": {"const": 0}}
+__all__ = ["Compute", "Duration", "Line", "Notify", "Part", "Retention", "Retries", "Schedule", "check_input", "parsed",
+           "plain_line"]  # fmt: skip
 
 
-def _one_line(text: str) -> str:
+def plain_line(text: str) -> str:
+    """The text, if it is one line of plain text."""
     if not text.strip() or not text.isprintable():
         raise ValueError("is blank or holds control characters: write one line of plain text")
     return text
 
 
-def _min_area(text: str) -> str:
-    # geoseg.vector brings compiled code, which a file need not be read with; parse_min_area has the last word
-    from geoseg.vector.min_area import parse_min_area
-
-    return _parsed(parse_min_area, text)
-
-
-def _distance(text: str) -> str:
-    from geoseg.vector.simplify import parse_distance
-
-    return _parsed(parse_distance, text)
-
-
-def _parsed(parse: object, text: str) -> str:
+def parsed(parse: object, text: str) -> str:
+    """The text, if a function of geoseg can parse it."""
     assert callable(parse)
     try:
         parse(text)
@@ -47,27 +32,15 @@ def _parsed(parse: object, text: str) -> str:
 
 
 def _duration(text: str) -> str:
-    return _parsed(parse_duration, text)
+    return parsed(parse_duration, text)
 
 
 def _cron(text: str) -> str:
-    return _parsed(parse_cron, text)
+    return parsed(parse_cron, text)
 
 
 def _zone(text: str) -> str:
-    return _parsed(time_zone, text)
-
-
-def _not_zero(value: float) -> float:
-    if value == 0:
-        raise ValueError("gives no physical values: give a number that is not 0")
-    return value
-
-
-def _once(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("names something twice: name each once")
-    return values
+    return parsed(time_zone, text)
 
 
 def _webhook(url: str) -> str:
@@ -76,11 +49,10 @@ def _webhook(url: str) -> str:
     return url
 
 
-Line = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_one_line)]
+Line = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(plain_line)]
 """One line of plain text."""
 Duration = Annotated[str, Field(pattern=DURATION), AfterValidator(_duration)]
 """A number and its unit: 90min, 6h, 30d."""
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Part(BaseModel):
@@ -88,74 +60,6 @@ class Part(BaseModel):
 
     # no key is ever read as what it is not: "4" is no number, and yes is no truth
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SegmentStep(Part):
-    """How the model is run; the names are those of the options of geoseg run, None is the model's own choice."""
-
-    window: int | None = Field(default=None, ge=1, description="Pixels along a side of a window")
-    overlap: float | None = Field(default=None, ge=0, lt=1, description="Share of a window that neighbours share")
-    blend: Literal["gaussian", "hann", "linear", "flat", "centre"] | None = Field(
-        default=None, description="Weight shape where windows overlap"
-    )
-    batch_size: int | None = Field(default=None, ge=1, description="Windows per forward pass")
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$", description="Where it runs")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Of the network")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of the network in each process")
-    block_size: int | None = Field(default=None, ge=512, multiple_of=512, description="Side of a block in pixels")
-    seed: int = Field(default=0, description="Of the pixels that kmeans looks at")
-    force: bool = Field(default=False, description="Go on where unit or pixel size do not fit the model")
-    probabilities: bool = Field(default=False, description="Also leave the probability of each class")
-    bands: Annotated[tuple[Line, ...], Field(min_length=1)] | None = Field(
-        default=None, description="Names of the files' bands in file order"
-    )
-    scale: Annotated[_Finite, AfterValidator(_not_zero)] | None = Field(
-        default=None, description="Physical value per stored unit, for all bands", json_schema_extra=_NOT_ZERO
-    )
-    offset: _Finite | None = Field(default=None, description="Physical value of a stored 0, for all bands")
-    mask_clouds: bool = Field(default=False, description="Leave out cloud and shadow by the product's own mask")
-
-
-class VectorizeStep(Part):
-    """The polygons of the class map; without this step there are none."""
-
-    formats: Annotated[
-        tuple[Literal["gpkg", "shp", "fgb", "parquet", "geojson"], ...],
-        AfterValidator(_once),
-        Field(json_schema_extra={"uniqueItems": True}),
-    ] = Field(default=("gpkg",), description="Of the polygons, the main one first; [] for none")
-    min_area: Annotated[str, Field(pattern=_AREA), AfterValidator(_min_area)] | None = Field(
-        default=None,
-        description="Smaller regions are merged into neighbours, in class map, polygons and areas alike: 0.5ha, 9px",
-    )
-    smooth: bool = Field(default=False, description="Round the stairs of pixels")
-    simplify: Annotated[str, Field(pattern=_DISTANCE), AfterValidator(_distance)] | None = Field(
-        default=None, description="Simplify shared borders together, with a tolerance such as 10m or 1.5px"
-    )
-    connectivity: Literal[4, 8] = Field(default=4, description="With 8, pixels that touch at corners are one feature")
-
-
-class AreasStep(Part):
-    """Areas of classes in zones; areas of whole scenes are always made."""
-
-    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"zones": ["zone_id"], "zone_id": ["zones"]}})
-
-    zones: Line | None = Field(default=None, description="File of polygons, FILE or FILE:LAYER")
-    zone_id: Line | None = Field(default=None, description="Its column of names or numbers")
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if (self.zones is None) != (self.zone_id is None):
-            raise ValueError("zones and zone_id go together: give the file of the zones and their column")
-        return self
-
-
-class Steps(Part):
-    """What is made of each scene. A step without keys has its defaults."""
-
-    segment: SegmentStep | None = Field(default=SegmentStep(), description="Class map and confidence; always made")
-    vectorize: VectorizeStep | None = Field(default=None, description="Polygons")
-    areas: AreasStep | None = Field(default=None, description="Areas in zones")
 
 
 class Compute(Part):

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-__all__ = ["Results", "place_of", "read_item", "results_in"]
+from geoseg.errors import printable
+
+__all__ = ["Results", "fault_in", "place_of", "read_item", "results_in"]
 
 _ITEM_BYTES = 16 << 20
 
@@ -39,15 +41,41 @@ def read_item(folder: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
+def fault_in(folder: Path, item: dict[str, Any] | None) -> str | None:
+    """What shows that results are not as they were finished; None where nothing does.
+
+    Args:
+        folder: Where they are.
+        item: Their record, from `read_item`.
+
+    Returns:
+        The file and what is wrong with it, as the end of a sentence.
+    """
+    record = printable(f"{folder.name}.json")
+    try:
+        if item is None:
+            return f"their record {record} cannot be read"
+        sizes = {str(PurePath(asset["href"])): int(asset["file:size"]) for asset in item["assets"].values()}
+        _ = item["properties"]["geoseg:parameters"]["key"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"their record {record} is none of geoseg's"
+    for name, size in sizes.items():
+        try:
+            found = (folder / name).stat().st_size
+        except (OSError, ValueError):
+            return f"{printable(name)} is missing"
+        if found != size:
+            return f"{printable(name)} has {found:,} bytes instead of {size:,}"
+    return None
+
+
 def results_in(folder: Path) -> Results | None:
     """The results in a folder; None if there are none, or a file is missing or of another size than when finished."""
     item = read_item(folder)
     try:
-        if item is None:
+        if item is None or fault_in(folder, item) is not None:
             return None
         properties = item["properties"]
-        if any((folder / asset["href"]).stat().st_size != asset["file:size"] for asset in item["assets"].values()):
-            return None
         return Results(
             folder=folder,
             key=str(properties["geoseg:parameters"]["key"]),

@@ -167,6 +167,10 @@ class Runner:
             self._fail(job, refusal)
         elif standing.kind == "done":
             self._journal.forget(job.id)  # a run may have died between the last rename and this
+            if self._options.restart:
+                self._note(
+                    job, "--restart alone leaves finished results as they are: add --overwrite to compute them again"
+                )
             self._end(job, status="unchanged")
         else:
             try:

@@ -5,16 +5,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from geoseg.errors import printable
 from geoseg.inference.lattice import Block, blocks
 from geoseg.inference.recipe import Recipe
 from geoseg.jobs.outcome import Options
 from geoseg.jobs.plan import ScenePlan
+from geoseg.jobs.results import fault_in, read_item
 from geoseg.outputs.vectors import FORMATS
 
-__all__ = ["Finished", "Standing", "cut_of", "finished_results", "parts_key", "recut", "standing_of"]
+__all__ = ["Finished", "Standing", "cut_of", "parts_key", "recut", "standing_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,14 @@ class Finished:
 class Standing:
     """How far a scene is."""
 
-    kind: Literal["new", "done", "changed", "taken"]
-    """``done``: finished with the same scene, model and options. ``changed``: finished with others. ``taken``: the
+    kind: Literal["new", "done", "again", "changed", "damaged", "taken"]
+    """``done``: finished with the same scene, model and options. ``again``: the same, and to be computed once more.
+    ``changed``: finished with others. ``damaged``: finished, but a file has gone or is another since. ``taken``: the
     folder holds something else, which is never replaced."""
     finished: Finished | None = None
-    """What is there, where something is."""
+    """What is there, where something whole is."""
+    fault: str = ""
+    """What is damaged."""
 
     def refusal(self, href: str, folder: Path, *, overwrite: bool) -> str | None:
         """Why a run leaves the scene alone; None where it does not."""
@@ -43,6 +47,11 @@ class Standing:
             return (
                 f"{printable(href)}: its results would go to {printable(folder)}, which is there and holds no "
                 "results of geoseg; move it away, or choose another --output"
+            )
+        if self.kind == "damaged" and not overwrite:
+            return (
+                f"{printable(href)}: the results in {printable(folder)} are damaged or were changed: {self.fault}; "
+                "pass --overwrite to make them again, or choose another --output"
             )
         if self.kind == "changed" and not overwrite:
             return (
@@ -58,34 +67,36 @@ def standing_of(folder: Path, recipe: Recipe, options: Options) -> Standing:
         return Standing(kind="new")
     if not (folder / f"{folder.name}.json").is_file():
         return Standing(kind="taken")
-    finished = finished_results(folder, recipe.key, options)
-    done = finished is not None and finished.same
-    return Standing(kind="done" if done else "changed", finished=finished)
+    item = read_item(folder)
+    fault = fault_in(folder, item)
+    if item is None or fault is not None:
+        return Standing(kind="damaged", fault=fault or "")
+    finished = _finished(folder, item, recipe.key, options)
+    if finished is None or not finished.same:
+        return Standing(kind="changed", finished=finished)
+    # alone, either option leaves finished results as they are
+    return Standing(kind="again" if options.restart and options.overwrite else "done", finished=finished)
 
 
-def finished_results(folder: Path, key: str, options: Options) -> Finished | None:
-    """The results that a folder holds; None if they are not whole, or of another scene or model.
+def _finished(folder: Path, item: dict[str, Any], key: str, options: Options) -> Finished | None:
+    """The whole results that a folder holds; None if they are of another scene or model.
 
     Args:
         folder: Of a scene.
+        item: Their record.
         key: The recipe's.
         options: What has to be there.
     """
-    try:
-        item = json.loads((folder / f"{folder.name}.json").read_text("utf-8"))
-        made_with, assets = item["properties"]["geoseg:parameters"], item["assets"]
-        sizes = {folder / asset["href"]: asset["file:size"] for asset in assets.values()}
-        if made_with.get("key") != key or any(path.stat().st_size != size for path, size in sizes.items()):
-            return None
-        enough = not options.probabilities or "probabilities" in assets
-        wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in options.formats]
-        same = enough and all(made_with.get(name) == value for name, value in options.parameters.items())
-        return Finished(
-            same=same and all(p.is_file() for p in wanted),
-            rasters=enough and made_with.get("min_area") is None,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    made_with, assets = item["properties"]["geoseg:parameters"], item["assets"]
+    if made_with["key"] != key:
         return None
+    enough = not options.probabilities or "probabilities" in assets
+    wanted = [folder / f"{folder.name}_polygons{FORMATS[name].suffix}" for name in options.formats]
+    same = enough and all(made_with.get(name) == value for name, value in options.parameters.items())
+    return Finished(
+        same=same and all(p.is_file() for p in wanted),
+        rasters=enough and made_with.get("min_area") is None,
+    )
 
 
 def parts_key(recipe: Recipe, *, probabilities: bool) -> str:

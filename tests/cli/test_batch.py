@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from geoseg.jobs.batch_state import BATCH_LOCK
 from geoseg.jobs.lock import hold
-from tests.conftest import Command, WriteScene
+from tests.conftest import Command, WriteScene, read
 from tests.jobs.batches import edit_state, write_pipeline
 from tests.jobs.test_batch import break_file
 from tests.jobs.test_run import hidden, tree
@@ -217,11 +218,11 @@ def test_validate_says_what_is_wrong_and_what_is_there(file: Path, geoseg_comman
     ended = geoseg_command("batch", "validate", file)
     assert ended.code == 0
     assert "pipeline small, model kmeans, 3 rasters now" in ended.out
-    wrong = write_pipeline(file.parent, {"concurrency": 0, "steps": {"change": {}}}, name="wrong.yaml")
+    wrong = write_pipeline(file.parent, {"concurrency": 0, "steps": {"change": {"prior": 2}}}, name="wrong.yaml")
     ended = geoseg_command("batch", "validate", wrong)
     assert ended.code == 2
-    assert f"{wrong}, line 7: steps.change: this version of geoseg has no change step" in ended.err
-    assert f"{wrong}, line 9: concurrency: " in ended.err
+    assert f"{wrong}, line 8: steps.change.prior: should be the share of the land that changes" in ended.err
+    assert f"{wrong}, line 10: concurrency: " in ended.err
     missing = write_pipeline(file.parent, {"model": "card.yaml"}, name="missing.yaml")
     assert "line 5: model: " in geoseg_command("batch", "validate", missing).err
     assert not (file.parent / "out").exists()
@@ -287,12 +288,36 @@ def test_serve_says_what_to_install(file: Path, tmp_path: Path) -> None:
     assert "pip install 'geoseg[schedule]'" in ended.stderr
 
 
-def test_workers_compute_the_same(file: Path, tmp_path: Path) -> None:
-    one = subprocess.run([*PROGRAM, "batch", "run", str(file)], capture_output=True, text=True, check=False)
-    assert one.returncode == 1, one.stderr
-    before = (tmp_path / "out" / "a" / "a_classes.tif").read_bytes()
-    changes: dict[str, Any] = {"compute": {"workers": 1}, "output": "other"}
-    two = write_pipeline(tmp_path, changes, name="two.yaml")
+def test_change_is_told_in_tables_by_status_and_by_retry_and_workers_make_the_same(
+    write_scene: WriteScene, tmp_path: Path, geoseg_command: Command
+) -> None:
+    for year in (2019, 2020, 2021):
+        write_scene(f"in/p_{year}0601.tif", seed=year)
+    pairs = ("change/p_20190601_20200601", "change/p_20200601_20210601")
+    steps: dict[str, Any] = {"segment": {}, "change": {"formats": []}}
+    file = write_pipeline(tmp_path, {"steps": steps})
+    broken = tmp_path / "out" / pairs[1]
+    broken.mkdir(parents=True)
+    (broken / "mine.txt").touch()
+    first = geoseg_command("batch", "run", file)
+    assert first.code == 1
+    assert {k: v for k, v in standing(first.out).items() if k in pairs} == {pairs[0]: "done", pairs[1]: "failed"}
+    assert f"{pairs[0]}: done" in first.err
+    assert "small: 3 done; change: 1 done, 1 failed in " in first.err
+    status = geoseg_command("batch", "status", file)
+    assert {k: v for k, v in standing(status.out).items() if k in pairs} == {pairs[0]: "done", pairs[1]: "quarantined"}
+    assert status.out.splitlines()[-1].endswith(",p_20200601 and p_20210601")
+    told = json.loads(geoseg_command("batch", "status", file, "--json").out)[-1]
+    assert (told["scene"], told["input"], told["tries"]) == (pairs[1], "p_20200601 and p_20210601", 1)
+    (broken / "mine.txt").unlink()
+    broken.rmdir()
+    assert geoseg_command("batch", "retry", file).out == f"{pairs[1]}\n"
+    assert standing(geoseg_command("batch", "run", file).out) == {pairs[1]: "done"}
+    two = write_pipeline(tmp_path, {"steps": steps, "compute": {"workers": 1}, "output": "other"}, name="two.yaml")
     ended = subprocess.run([*PROGRAM, "batch", "run", str(two), "-v"], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1, ended.stderr
-    assert (tmp_path / "other" / "a" / "a_classes.tif").read_bytes() == before
+    assert ended.returncode == 0, ended.stderr
+    assert "p_20190601: a block of " in ended.stderr
+    maps = [Path(f"p_{year}0601/p_{year}0601_classes.tif") for year in (2019, 2020, 2021)]
+    for name in (*maps, *(Path(pair, f"{Path(pair).name}_change.tif") for pair in pairs)):
+        np.testing.assert_array_equal(read(tmp_path / "other" / name), read(tmp_path / "out" / name))
+    assert (tmp_path / "other" / maps[0]).read_bytes() == (tmp_path / "out" / maps[0]).read_bytes()

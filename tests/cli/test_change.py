@@ -329,6 +329,11 @@ def test_finished_and_unchanged_it_is_skipped_and_others_are_not_replaced(
     replaced = geoseg_command("change", *two, "-o", out, "--tolerance", 1, "--overwrite", "--no-polygons")
     assert replaced.code == 0, replaced.err
     assert not (out / NAME / f"{NAME}_polygons.gpkg").exists()
+    same = geoseg_command("change", *two, "-o", out, "--tolerance", 1, "--overwrite", "--no-polygons")
+    assert "unchanged since it was finished, skipped" in same.err
+    (out / NAME / f"{NAME}_pairs.csv").unlink()
+    damaged = geoseg_command("change", *two, "-o", out, "--tolerance", 1, "--no-polygons")
+    assert f"are damaged or were changed: {NAME}_pairs.csv is missing; pass --overwrite" in damaged.err
     (out / NAME / f"{NAME}.json").unlink()
     foreign = geoseg_command("change", *two, "-o", out, "--overwrite")
     assert foreign.code == 1

@@ -14,6 +14,7 @@ from tests.jobs.batches import PLAIN, pipeline_in, write_pipeline
 
 SHIPPED = sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml"))
 
+LIKELY: dict[str, Any] = {"segment": {"probabilities": True}}
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"version": 2}, "line 1: version", "should be 1"),
     ({"version": None}, "line 1: version", "missing"),
@@ -45,8 +46,23 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"steps": {"vectorize": {"connectivity": 6}}}, "steps.vectorize.connectivity", "4 or 8"),
     ({"steps": {"areas": {"zones": "z.gpkg"}}}, "line 7: steps.areas", "zones and zone_id go together"),
     ({"steps": {"areas": {"zone_id": "name"}}}, "line 7: steps.areas", "zones and zone_id go together"),
-    ({"steps": {"change": {}}}, "line 7: steps.change", "has no change step yet"),
-    ({"steps": {"classify": {}}}, "line 7: steps.classify", "known keys: segment, vectorize, areas"),
+    ({"steps": {"change": {"tolerance": 65}}}, "line 8: steps.change.tolerance", "less than or equal to 64 (got 65)"),
+    ({"steps": {"change": {"tolerence": 1}}}, "line 8: steps.change.tolerence", "did you mean tolerance?"),
+    ({"steps": {"change": {"align": "yes"}}}, "line 8: steps.change.align", "boolean"),
+    ({"steps": {"change": {"crosswalk": ""}}}, "line 8: steps.change.crosswalk", "at least 1 character"),
+    ({"steps": {"change": {"prior": 0.2}}}, "line 7: steps.change", "prior is of no use without probabilities"),
+    ({"steps": {"change": {"costs": "c.csv"}}}, "line 7: steps.change", "costs is of no use without probabilities"),
+    ({"steps": {"change": {"probabilities": True}}}, "line 7: steps.change", "'probabilities: true' to segment, too"),
+    ({"steps": LIKELY | {"change": {"probabilities": True, "prior": 1}}}, "steps.change.prior", "below 1, or a table"),
+    (
+        {"steps": LIKELY | {"change": {"probabilities": True, "prior": True}}},
+        "steps.change.prior",
+        "should be the share",
+    ),
+    ({"steps": {"change": {"strata_buffer": 0}}}, "steps.change.strata_buffer", "greater than or equal to 1"),
+    ({"steps": {"change": {"formats": ["kml"]}}}, "steps.change.formats[0]", "'gpkg'"),
+    ({"steps": {"change": {"zones": "z.gpkg"}}}, "line 7: steps.change", "zones and zone_id go together"),
+    ({"steps": {"classify": {}}}, "line 7: steps.classify", "known keys: segment, vectorize, areas, change"),
     ({"compute": {"workers": -1}}, "compute.workers", "greater than or equal to 0"),
     ({"compute": {"workers": 2, "scheduler": "tcp://h:1"}}, "compute", "exclude one another"),
     ({"concurrency": 0}, "concurrency", "greater than or equal to 1"),
@@ -119,6 +135,12 @@ FULL: dict[str, Any] = {
             "formats": ["fgb", "gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "10 m", "connectivity": 8,
         },
         "areas": {"zones": "zones.gpkg:zones", "zone_id": "name"},
+        "change": {
+            "tolerance": 1, "align": True, "crosswalk": "crosswalk.csv", "plausible": "plausible.csv",
+            "probabilities": True, "prior": 0.03, "costs": "costs.csv", "picture": True, "strata_buffer": 3,
+            "formats": ["gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "5m", "connectivity": 8,
+            "zones": "zones.gpkg", "zone_id": "name",
+        },
     },
     "compute": {"workers": 2},
     "concurrency": 3,
@@ -157,7 +179,7 @@ def test_the_shipped_pipelines_are_valid_and_fit_the_schema(path: Path) -> None:
 
 
 def test_there_are_shipped_pipelines() -> None:
-    assert {p.name for p in SHIPPED} >= {"landcover.yaml", "zones-report.yaml"}
+    assert {p.name for p in SHIPPED} >= {"change-monitoring.yaml", "landcover.yaml", "zones-report.yaml"}
 
 
 def test_the_schema_is_one(tmp_path: Path) -> None:
@@ -224,7 +246,7 @@ SAME = [("batch_size", 3), ("device", "auto"), ("threads", 2), ("block_size", 51
 
 
 def settings_with(folder: Path, key: str | None, value: Any) -> tuple[Pipeline, str]:
-    steps: dict[str, Any] = {k: dict(v) for k, v in FULL["steps"].items() if k != "areas"}
+    steps: dict[str, Any] = {k: dict(v) for k, v in FULL["steps"].items() if k not in ("areas", "change")}
     if key is not None:
         steps["segment" if key in steps["segment"] else "vectorize"][key] = value
     pipeline = pipeline_in(folder, steps=steps)

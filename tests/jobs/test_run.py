@@ -84,6 +84,61 @@ def test_other_results_are_refused_unless_they_may_be_replaced(
     assert not hidden(out)
 
 
+def test_damaged_results_are_named_as_such_and_made_again_with_overwrite(
+    write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    words = ("run", path, "-o", out, *KMEANS)
+    geoseg_command(*words)
+    size = (out / "scene" / "scene_areas.csv").stat().st_size
+    damages = [
+        ("scene_areas.csv", b"short", f"scene_areas.csv has 5 bytes instead of {size}; pass --overwrite"),
+        ("scene_classes.tif", None, "scene_classes.tif is missing; pass --overwrite"),
+        ("scene.json", b"{", "their record scene.json cannot be read; pass --overwrite"),
+        ("scene.json", b"{}", "their record scene.json is none of geoseg's; pass --overwrite"),
+    ]
+    for name, content, why in damages:
+        if content is None:
+            (out / "scene" / name).unlink()
+        else:
+            (out / "scene" / name).write_bytes(content)
+        refused = geoseg_command(*words)
+        assert refused.code == 1
+        assert f"the results in {out / 'scene'} are damaged or were changed: {why}" in refused.err
+        assert geoseg_command(*words, "--dry-run").out.splitlines()[1].startswith("scene,refused,")
+        assert geoseg_command(*words, "--overwrite", "--dry-run").out.splitlines()[1].startswith("scene,damaged,")
+        assert geoseg_command(*words, "--overwrite").code == 0
+    assert "scene: unchanged" in geoseg_command(*words).err
+
+
+def test_finished_results_are_computed_again_by_restart_with_overwrite_only(
+    write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    words = ("run", path, "-o", out, *KMEANS)
+    geoseg_command(*words)
+    before = tree(out / "scene")
+    for option in ("--restart", "--overwrite"):
+        ended = geoseg_command(*words, option)
+        assert "scene: unchanged since it was finished, skipped" in ended.err
+        assert ("leaves finished results as they are: add --overwrite" in ended.err) == (option == "--restart")
+    assert tree(out / "scene") == before
+    assert (
+        geoseg_command(*words, "--restart", "--overwrite", "--dry-run").out.splitlines()[1].startswith("scene,again,")
+    )
+    # as a disk damages: with the size that it had
+    rotten = out / "scene" / "scene_classes.tif"
+    rotten.write_bytes(rotten.read_bytes()[::-1])
+    ended = geoseg_command(*words, "--restart", "--overwrite", "-v")
+    assert "scene: a block of 0.0 Mpx is done" in ended.err
+    assert "scene: done" in ended.err
+    after = tree(out / "scene")
+    assert after["scene_classes.tif"][1] == before["scene_classes.tif"][1]
+    assert not hidden(out)
+
+
 def test_probabilities_are_kept_where_they_are_not_asked_for_again(
     write_scene: WriteScene, geoseg_command: Command
 ) -> None:
