@@ -1,0 +1,1 @@
+"""Labelled images -> a model that `geoseg run` uses."""
