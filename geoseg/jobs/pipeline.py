@@ -1,13 +1,11 @@
 """A pipeline file: read, validated with messages that name file, line and key, and resolved to paths."""
 
 import glob
-import json
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from geoseg.errors import InputError, printable
 from geoseg.jobs.pipeline_parts import (
@@ -23,6 +21,7 @@ from geoseg.jobs.pipeline_parts import (
 )
 from geoseg.jobs.pipeline_steps import Steps, VectorizeStep
 from geoseg.models.plain_yaml import Lines, PlainYamlError, read_plain_yaml_with_lines
+from geoseg.models.spec_file import validated, where
 
 __all__ = ["Pipeline", "PipelineSpec", "load_pipeline", "pipeline_schema"]
 
@@ -139,7 +138,7 @@ class Pipeline:
 
     def where(self, key: tuple[str | int, ...]) -> str:
         """File, line and key, for a message."""
-        return _where(self.path, key, self.lines)
+        return where(self.path, key, self.lines)
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -161,14 +160,7 @@ def load_pipeline(path: Path) -> Pipeline:
     if isinstance(steps, dict):
         # a step that is named and says no more is asked for with its defaults, not left out
         content = content | {"steps": {k: {} if v is None else v for k, v in steps.items()}}
-    try:
-        # by way of JSON: there a list may become a tuple though nothing else may become anything
-        spec = PipelineSpec.model_validate_json(json.dumps(content, allow_nan=False))
-    except ValidationError as error:
-        problems = [_problem(path, dict(each), lines) for each in error.errors(include_url=False)]
-        raise InputError("\n".join(problems)) from error
-    except ValueError as error:  # NaN
-        raise InputError(f"{shown}: .nan and .inf are no values of a pipeline: write a number") from error
+    spec = validated(PipelineSpec, content, path=path, lines=lines, what="pipeline")
     return Pipeline(path=path.parent.resolve() / path.name, spec=spec, lines=lines)
 
 
@@ -177,39 +169,3 @@ def pipeline_schema() -> dict[str, Any]:
     schema = PipelineSpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
-
-
-def _where(path: Path, key: tuple[str | int, ...], lines: Lines) -> str:
-    found = key
-    while found not in lines and found:
-        found = found[:-1]
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
-    named = f": {printable(shown)}" if shown else ""
-    return f"{printable(path)}, line {lines.get(found, 1)}{named}"
-
-
-def _problem(path: Path, error: dict[str, Any], lines: Lines) -> str:
-    """One broken rule as ``file, line N: key: what is wrong``."""
-    key = tuple(error["loc"])
-    where = _where(path, key, lines)
-    if error["type"] == "extra_forbidden":
-        known = list(_part_at(key[:-1]).model_fields)
-        close = get_close_matches(str(key[-1]), known, n=1)
-        guess = f"did you mean {close[0]}? " if close else ""
-        return f"{where}: unknown key; {guess}known keys: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{where}: missing; add it"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = error["input"]
-    if isinstance(given, str | int | float) and not (isinstance(given, str) and "://" in given):
-        return f"{where}: {message} (got {printable(repr(given))})"
-    return f"{where}: {message}"
-
-
-def _part_at(key: tuple[str | int, ...]) -> type[BaseModel]:
-    """The part of the format that a key leads to."""
-    part: type[BaseModel] = PipelineSpec
-    for name in key:
-        annotation: Any = part.model_fields[str(name)].annotation
-        part = next(a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel))
-    return part

@@ -103,6 +103,8 @@ def _none_labelled(logits: Tensor) -> Tensor:
 class _Pixelwise(nn.Module):
     """A loss that is a weighted mean over labelled pixels."""
 
+    class_weight: Tensor | None
+
     def __init__(self, class_weight: Sequence[float] | None, boundary: float, boundary_px: int) -> None:
         super().__init__()
         if boundary < 0 or boundary_px < 1:
