@@ -88,6 +88,7 @@ def test_every_room_is_in_the_order() -> None:
         ["models", "--help"],
         ["vectorize", "--help"],
         ["areas", "--help"],
+        ["train", "--help"],
         ["batch", "--help"],
         ["batch", "run", "--help"],
         ["batch", "serve", "--help"],

@@ -24,6 +24,7 @@ _COMMANDS = {
     "change": "What became what between two dates: change map, polygons and transition matrix.",
     "evaluate": "How good class maps are, held against a reference: IoU, F1, area bias and more.",
     "vectorize": "Polygons of any categorical raster: a valid coverage with true areas.",
+    "train": "Train a model on labelled images.",
     "batch": "Run a pipeline file again and again: only what is new or changed.",
     "areas": "Areas of a class map, with their uncertainty from a reference sample; or draw that sample.",
     "info": "Show what geoseg sees in a raster, and which models fit it.",

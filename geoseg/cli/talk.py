@@ -107,6 +107,14 @@ class Talk:
         else:
             self._console.print(printable(text), markup=False)
 
+    def count(self, name: str, done: int, total: int, *, unit: str) -> None:
+        """How far something is that is no scene: a bar on a terminal, nothing elsewhere."""
+        if self._progress is None:
+            return
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(printable(name), total=total, unit=unit)
+        self._progress.update(self._bars[name], completed=done)
+
     def _say(self, event: Event) -> None:
         scene, text = printable(event.scene), printable(event.text)
         line = {
@@ -128,7 +136,7 @@ class Talk:
     def _move(self, progress: Progress, event: Event) -> None:
         name = printable(event.scene)
         if event.kind == "planned":
-            self._bars[event.scene] = progress.add_task(name, total=event.n_blocks)
+            self._bars[event.scene] = progress.add_task(name, total=event.n_blocks, unit="blocks")
         elif event.scene in self._bars:
             bar = self._bars[event.scene]
             if event.kind in ("block", "resumed"):
@@ -142,7 +150,7 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("blocks"),
+        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -16,7 +16,7 @@ from geoseg.models.nearest import NearestCentre
 from geoseg.models.spectral import SpectralRules
 from geoseg.models.weights import read_weights
 
-__all__ = ["ARCHITECTURES", "network_for"]
+__all__ = ["ARCHITECTURES", "build_architecture", "network_for"]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()
@@ -63,22 +63,42 @@ def _smp_network(model: Model) -> nn.Module:
     architecture = model.card.architecture
     if architecture is None or model.weights is None:
         raise ModelError(f"model {printable(model.card.name)} has no architecture or no weights: add them to its card")
-    build = _named(architecture, model.source)
-    tensors = read_weights(model.weights, sha256=model.weights_sha256)
+    network = build_architecture(
+        architecture, in_channels=len(model.card.bands), n_classes=model.n_classes, source=model.source
+    )
+    _fill(network, read_weights(model.weights, sha256=model.weights_sha256), model)
+    return network
+
+
+def build_architecture(
+    architecture: Architecture, *, in_channels: int, n_classes: int, source: str, encoder_weights: str | None = None
+) -> nn.Module:
+    """The network of an architecture, with weights drawn at random.
+
+    Args:
+        architecture: By name.
+        in_channels: Bands.
+        n_classes: Channels of the logits.
+        source: What names the architecture, for messages.
+        encoder_weights: Name of weights that smp fetches for the encoder; None fetches nothing.
+
+    Raises:
+        ModelError: If a name is not known, or the parts do not go together.
+    """
+    build = _named(architecture, source)
     try:
         network: nn.Module = build(
             encoder_name=architecture.encoder,
-            encoder_weights=None,  # smp's default downloads
-            in_channels=len(model.card.bands),
-            classes=model.n_classes,
+            encoder_weights=encoder_weights,  # smp's own default downloads
+            in_channels=in_channels,
+            classes=n_classes,
             **{key: list(v) if isinstance(v, tuple) else v for key, v in architecture.options.items()},
         )
     except Exception as error:  # smp and timm raise whatever their constructors meet
         raise ModelError(
-            f"cannot build {architecture.name} with encoder {architecture.encoder} for {printable(model.source)}: "
-            f"{printable(error)}; correct architecture in its card"
+            f"cannot build {architecture.name} with encoder {architecture.encoder} for {printable(source)}: "
+            f"{printable(error)}; correct its architecture"
         ) from error
-    _fill(network, tensors, model)
     return network
 
 

@@ -1,0 +1,229 @@
+"""A training as a job: it may die and goes on, and a model is there whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import OutputError, ParameterError, printable
+from geoseg.jobs.lock import STATE, hold
+from geoseg.models.card import ModelCard, card_from_yaml
+from geoseg.outputs.model_folder import CARD, WEIGHTS, TrainingFolder, write_card, write_weights
+from geoseg.outputs.records import write_json
+from geoseg.outputs.staging import clean_leftovers
+
+if TYPE_CHECKING:
+    from geoseg.train.config import Training
+    from geoseg.train.fit import Epoch, Machine
+    from geoseg.train.pairs import Pairs
+    from geoseg.train.places import Places
+
+    Progress = Callable[[int, int, Epoch | None], None]
+
+__all__ = ["SHOWN", "Trained", "train"]
+
+SHOWN = "training"
+"""Folder in the model's for the log, the pictures and what was asked."""
+_ASKED = "training.json"
+_FORMAT = 1
+"""Raised when the same settings would train otherwise than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A model that is there."""
+
+    folder: Path
+    """With card and weights: what `geoseg run -m` takes."""
+    card: ModelCard
+    """What it expects, and how good it is."""
+    was_there: bool
+    """Whether it had been trained before, with the same data and settings."""
+
+
+def train(
+    training: "Training",
+    output: Path,
+    *,
+    machine: "Machine",
+    overwrite: bool = False,
+    restart: bool = False,
+    say: Callable[[str], None],
+    progress: "Progress",
+) -> Trained:
+    """Train a model into a folder; a training that died goes on from the end of its last whole epoch.
+
+    Args:
+        training: What is asked.
+        output: Folder of the model.
+        machine: Where it is computed.
+        overwrite: Replace a model of other data or settings.
+        restart: Start over, whatever is there of an unfinished training.
+        say: Takes lines for people.
+        progress: Is told batches done and batches in all, and at the end of an epoch what became of it.
+
+    Raises:
+        GeosegError: If it cannot be trained; what an unfinished training needs stays.
+    """
+    from geoseg.train.pairs import find_pairs
+
+    pairs = find_pairs(training.spec)
+    asked = {"format": _FORMAT, "key": _key(training, pairs), "settings": training.spec.model_dump(mode="json")}
+    with hold(output) as note:
+        if note:
+            say(note)
+        clean_leftovers(output)
+        shown, work = output / SHOWN, output / STATE / "train"
+        if (output / CARD).exists() and not overwrite:
+            if _read(shown / _ASKED).get("key") != asked["key"]:
+                raise OutputError(
+                    f"{printable(output)} holds a model of other data or settings: pass --overwrite to replace it, or "
+                    "choose another --output"
+                )
+            if not restart:
+                return Trained(folder=output, card=card_from_yaml(output / CARD), was_there=True)
+        folder = TrainingFolder(work, shown)
+        with closing(folder):
+            clean_leftovers(work)
+            clean_leftovers(shown)
+            begun = _read(work / _ASKED)
+            if begun and not restart and begun.get("key") != asked["key"]:
+                raise OutputError(
+                    f"{printable(output)} holds an unfinished training with other data or settings: pass --restart to "
+                    "start over, or give the settings it was begun with"
+                )
+            if restart or not begun:
+                folder.clear()
+                write_json(work / _ASKED, asked)
+            card = _fitted(training, pairs, folder, output, machine=machine, say=say, progress=progress)
+        write_json(shown / _ASKED, asked)
+        for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            work.rmdir()
+    return Trained(folder=output, card=card, was_there=False)
+
+
+def _fitted(
+    training: "Training",
+    pairs: "Pairs",
+    folder: TrainingFolder,
+    output: Path,
+    *,
+    machine: "Machine",
+    say: Callable[[str], None],
+    progress: "Progress",
+) -> ModelCard:
+    """Train and publish."""
+    from safetensors.torch import load_file
+
+    from geoseg.inference.normalise import Normalisation
+    from geoseg.train.batches import HeldOutBatches, TrainingBatches
+    from geoseg.train.card import make_card
+    from geoseg.train.fit import fit
+    from geoseg.train.losses import build_loss, effective_weights, inverse_weights
+    from geoseg.train.network import first_network, output_stride
+    from geoseg.train.places import count_cells, split_places
+    from geoseg.train.statistics import band_statistics
+    from geoseg.train.windows import tiles
+
+    spec = training.spec
+    places = split_places(pairs, [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items], spec.split)
+    for line in (*pairs.notes, *places.notes, _data_in_words(pairs, places)):
+        say(line)
+    statistics = band_statistics(pairs, places, seed=spec.seed)
+    network, start = first_network(
+        spec, in_channels=len(pairs.band_names), n_classes=len(pairs.legend), origin=training.origin
+    )
+    stride = output_stride(network)
+    if spec.window % stride:
+        raise ParameterError(
+            f"a window of {spec.window} px does not fit {spec.architecture.name} with {spec.architecture.encoder}: "
+            f"choose a multiple of {stride}"
+        )
+    normalisations = []
+    for pair in pairs.items:
+        scaling = [(b.scale, b.offset) if pair.scene.scaled else (1.0, 0.0) for b in pair.bands]
+        each = list(zip(scaling, statistics.mean, statistics.std, strict=True))
+        normalisations.append(
+            Normalisation(
+                gain=tuple(scale / std for (scale, _), _, std in each),
+                bias=tuple((offset - mean) / std for (_, offset), mean, std in each),
+            )
+        )
+    weigh = {"none": None, "inverse": inverse_weights, "effective": effective_weights}[spec.class_weights]
+    counts = places.cells() if spec.class_weights == "effective" else places.pixels(held_out=False)
+    loss = build_loss(spec.loss, class_weight=None if weigh is None else weigh(counts).tolist())
+    windows = tiles(places, pairs.items, spec.window)
+    resume = folder.checkpoint_file if folder.checkpoint_file.exists() else None
+    say(f"{start}; {sum(p.numel() for p in network.parameters()) / 1e6:.2f} million weights, on {machine.device}")
+    if resume:
+        say("going on from the last whole epoch of a training that did not end")
+    total = spec.epochs * spec.batches
+    epochs, best = fit(
+        network,
+        loss,
+        spec,
+        TrainingBatches(spec, pairs.items, places, normalisations),
+        HeldOutBatches(spec, pairs.items, places, normalisations, windows),
+        legend=pairs.legend,
+        bands=pairs.band_names,
+        machine=machine,
+        keep=folder,
+        resume=resume,
+        progress=lambda done, epoch: progress(done, total, epoch),
+    )
+    # the card is withdrawn before the weights change, and written last: it never speaks of other weights
+    (output / CARD).unlink(missing_ok=True)
+    weights = write_weights(load_file(folder.best_file), output / WEIGHTS)
+    card = make_card(
+        spec,
+        pairs,
+        places,
+        statistics,
+        stride=stride,
+        weights=WEIGHTS,
+        weights_sha256=weights.sha256,
+        start=start,
+        epochs=epochs,
+        best=best,
+    )
+    write_card(card, output / CARD)
+    return card
+
+
+def _data_in_words(pairs: "Pairs", places: "Places") -> str:
+    train, held = places.pixels(held_out=False), places.pixels(held_out=True)
+    classes = ", ".join(f"{printable(c.name)} {t / train.sum():.1%}" for c, t in zip(pairs.legend, train, strict=True))
+    return (
+        f"{len(pairs.items)} scenes, {len(pairs.band_names)} bands, {train.sum() / 1e6:.2f} million labelled pixels to "
+        f"train on ({classes}), {held.sum() / 1e6:.2f} held out"
+    )
+
+
+def _key(training: "Training", pairs: "Pairs") -> str:
+    """SHA-256 over all that shapes the model: settings, images, labels."""
+    from geoseg.scene.open import fingerprint
+    from geoseg.train.config import canonical
+
+    content: list[Any] = [_FORMAT, canonical(training.spec)]
+    content += [[p.scene.id, p.scene.fingerprint] for p in pairs.items]
+    content += [fingerprint(p.raster.href) for p in pairs.items if p.raster is not None]
+    content += _shapes(p.polygons.name for p in pairs.items[:1] if p.polygons is not None)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _shapes(files: Any) -> Sequence[Any]:
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a file of `_ASKED` says; nothing where it is not there or not whole."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

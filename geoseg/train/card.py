@@ -1,0 +1,101 @@
+"""What was trained -> the card that says what it expects and how good it is."""
+
+from geoseg.models.card import PROBABILITIES, ModelCard
+from geoseg.train.config import TrainSpec
+from geoseg.train.fit import Best, Epoch
+from geoseg.train.pairs import Pairs
+from geoseg.train.places import Places
+from geoseg.train.statistics import BandStatistics
+
+__all__ = ["make_card"]
+
+_LEAST_WINDOW = 256
+
+
+def make_card(
+    spec: TrainSpec,
+    pairs: Pairs,
+    places: Places,
+    statistics: BandStatistics,
+    *,
+    stride: int,
+    weights: str,
+    weights_sha256: str,
+    start: str,
+    epochs: list[Epoch],
+    best: Best,
+) -> ModelCard:
+    """The card of a trained model.
+
+    Args:
+        spec: What was asked.
+        pairs: What it was trained on.
+        places: What of it was held out.
+        statistics: Of the pixels of training.
+        stride: Pixels of the network's deepest grid.
+        weights: Name of the file beside the card.
+        weights_sha256: Of that file.
+        start: Where the weights came from at first, in words.
+        epochs: All of them.
+        best: The one whose weights these are.
+    """
+    # a window smaller than this is mostly border
+    window = max(spec.window, -(-_LEAST_WINDOW // stride) * stride)
+    confusion = best.confusion
+    iou = {c.name: round(float(v), 4) for c, v in zip(pairs.legend, confusion.iou, strict=True) if v == v}
+    return ModelCard.model_validate(
+        {
+            "name": spec.name,
+            "version": "1.0",
+            "description": spec.description,
+            "license": spec.license,
+            "kind": "smp",
+            "architecture": spec.architecture.model_dump(mode="json"),
+            "weights": weights,
+            "weights_sha256": weights_sha256,
+            "bands": [
+                {"name": name, "required": True, "mean": mean, "std": std}
+                for name, mean, std in zip(pairs.band_names, statistics.mean, statistics.std, strict=True)
+            ],
+            "units": pairs.units,
+            "gsd_m": float(f"{pairs.gsd_m:.4g}"),
+            "window": window,
+            "output_stride": stride,
+            "nodata_fill": 0.0,
+            "classes": [{"value": c.value, "name": c.name, "color": c.color} for c in pairs.legend],
+            "quantiles": {
+                name: dict(zip(PROBABILITIES, values, strict=True))
+                for name, values in zip(pairs.band_names, statistics.quantiles, strict=True)
+            },
+            "scores": {
+                "data": _held_out(spec, places),
+                "pixels": confusion.pixels,
+                "accuracy": round(confusion.accuracy, 4),
+                "miou": round(confusion.miou, 4),
+                "iou": iou,
+            },
+            "training": _in_words(spec, places, start, epochs, best),
+        }
+    )
+
+
+def _held_out(spec: TrainSpec, places: Places) -> str:
+    scenes = sum(bool(h.any()) for h in places.held_out)
+    what = (
+        f"{scenes} of {len(places.held_out)} scenes"
+        if spec.split.by == "scene"
+        else f"blocks of {spec.split.block_px} px in {scenes} of {len(places.held_out)} scenes"
+    )
+    return (
+        f"{what}, held out of the training but used to choose the best epoch; windows of {spec.window} px, "
+        "each pixel once"
+    )
+
+
+def _in_words(spec: TrainSpec, places: Places, start: str, epochs: list[Epoch], best: Best) -> str:
+    losses = ", ".join(str(term["name"]) for term in spec.loss)
+    pixels = int(places.pixels(held_out=False).sum())
+    return (
+        f"geoseg train, seed {spec.seed}: {start}; epoch {best.epoch} of {len(epochs)}, each of {spec.batches} "
+        f"batches of {spec.batch_size} windows of {spec.window} px; {losses}; {pixels} labelled pixels to train on."
+    )

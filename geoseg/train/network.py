@@ -1,0 +1,90 @@
+"""The network that training starts from."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import InputError, ModelError, printable
+from geoseg.models.network import build_architecture
+from geoseg.models.weights import check_weights, read_weights
+from geoseg.train.config import TrainSpec
+
+__all__ = ["first_network", "output_stride"]
+
+_LEAST = 0.5
+
+
+def first_network(spec: TrainSpec, *, in_channels: int, n_classes: int, origin: str) -> tuple[nn.Module, str]:
+    """The network of a training before its first step, and where its weights come from, in words.
+
+    The same seed gives the same weights.
+
+    Raises:
+        ModelError: If the architecture cannot be built, or a file of weights does not fit it.
+        InputError: If weights cannot be fetched.
+    """
+    torch.manual_seed(spec.seed)
+    if spec.init == "imagenet":
+        return _fetched(spec, in_channels, n_classes, origin), "encoder trained on ImageNet"
+    network = build_architecture(spec.architecture, in_channels=in_channels, n_classes=n_classes, source=origin)
+    if spec.init == "none":
+        return network, "weights drawn at random"
+    return network, _fill(network, Path(spec.init))
+
+
+def _fetched(spec: TrainSpec, in_channels: int, n_classes: int, origin: str) -> nn.Module:
+    import huggingface_hub.constants
+
+    # the command line keeps the hub shut: here it is asked for by name
+    huggingface_hub.constants.HF_HUB_OFFLINE = False
+    try:
+        return build_architecture(
+            spec.architecture,
+            in_channels=in_channels,
+            n_classes=n_classes,
+            source=origin,
+            encoder_weights="imagenet",
+        )
+    except ModelError as error:
+        raise InputError(
+            f"{error} (init: imagenet fetches weights of {spec.architecture.encoder} from the hub: is there a network, "
+            "and are there such weights? A file of weights, or init: none, needs neither)"
+        ) from error
+
+
+def _fill(network: nn.Module, path: Path) -> str:
+    """Put the tensors of a file where names and shapes fit: the whole network, or its encoder."""
+    tensors = read_weights(path, sha256=check_weights(path))
+    expected = network.state_dict()
+    whole = {name: t for name, t in tensors.items() if name in expected and expected[name].shape == t.shape}
+    # timm's own files name what smp calls encoder.model.conv1.weight conv1.weight
+    for prefix in ("encoder.", "encoder.model."):
+        named = {prefix + name: tensor for name, tensor in tensors.items()}
+        fitting = {n: _fitted(t, expected[n]) for n, t in named.items() if n in expected}
+        some = {n: t for n, t in fitting.items() if t is not None}
+        whole = some if len(some) > len(whole) else whole
+    encoder = [name for name in expected if name.startswith("encoder.")]
+    share = sum(name in whole for name in encoder) / max(1, len(encoder))
+    if share < _LEAST:
+        raise ModelError(
+            f"{printable(path)} does not fit: {share:.0%} of the encoder's {len(encoder)} tensors have the name and "
+            "the shape of one in the file; name the encoder it was made for"
+        )
+    network.load_state_dict({**expected, **whole})
+    return f"{len(whole)} of {len(expected)} tensors from {path.name}"
+
+
+def _fitted(tensor: Tensor, wanted: Tensor) -> Tensor | None:
+    """The tensor in the wanted shape; a first layer made for other bands has their mean for each band."""
+    if tensor.shape == wanted.shape:
+        return tensor
+    if tensor.ndim == wanted.ndim == 4 and tensor.shape[0] == wanted.shape[0] and tensor.shape[2:] == wanted.shape[2:]:
+        bands = wanted.shape[1]
+        return tensor.mean(dim=1, keepdim=True).expand(wanted.shape) * (tensor.shape[1] / bands)
+    return None
+
+
+def output_stride(network: nn.Module) -> int:
+    """Pixels of the network's deepest grid: windows are multiples of it."""
+    return int(getattr(getattr(network, "encoder", None), "output_stride", 32))

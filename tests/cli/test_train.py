@@ -1,0 +1,139 @@
+"""`geoseg train` as a user runs it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import geoseg
+from tests.conftest import Command
+from tests.train.conftest import BANDS, TINY, made, write
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three scenes, their labels, and a file of settings that names them."""
+    folder = tmp_path_factory.mktemp("cli-train")
+    for i in range(3):
+        pixels, labels = made(i)
+        write(folder / "images" / f"s{i}.tif", pixels, x=5e5 + 2000 * i, bands=BANDS)
+        write(folder / "labels" / f"s{i}.tif", labels, x=5e5 + 2000 * i, nodata=0)
+    content = {
+        "images": "images",
+        "labels": "labels",
+        "architecture": TINY,
+        "split": {"val": ["s2"]},
+        "window": 32,
+        "batch_size": 4,
+        "epochs": 4,
+        "batches": 4,
+        "pictures": 1,
+    }
+    (folder / "train.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def log_of(output: Path) -> list[list[str]]:
+    return [row[:-1] for row in csv.reader((output / "training" / "log.csv").read_text().splitlines())]
+
+
+def test_a_killed_training_goes_on_with_the_same_loss_curve_and_gives_the_same_model(
+    geoseg_command: Command, folder: Path, tmp_path: Path
+) -> None:
+    words = ["train", folder / "train.yaml", "--threads", "1", "--device", "cpu"]
+    whole = geoseg_command(*words, "-o", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    assert whole.err.count("epoch ") == 4
+    assert whole.out.startswith("class,iou\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "geoseg", *map(str, words), "-o", str(tmp_path / "killed")],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(geoseg.__file__).parents[1])},
+    )
+    log = tmp_path / "killed" / "training" / "log.csv"
+    end = time.monotonic() + 120
+    while not (log.exists() and len(log_of(tmp_path / "killed")) >= 3):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "card.yaml").exists()
+    again = geoseg_command(*words, "-o", tmp_path / "killed")
+    assert again.code == 0, again.err
+    assert "going on from the last whole epoch" in again.err
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
+    for name in ("card.yaml", "weights.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    third = geoseg_command(*words, "-o", tmp_path / "killed")
+    assert "unchanged since it was trained" in third.err
+    mapped = geoseg_command(
+        "run", folder / "images" / "s2.tif", "-o", tmp_path / "out", "-m", tmp_path / "whole", "--no-polygons"
+    )
+    assert mapped.code == 0, mapped.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("epoch: 3", "train.yaml, line 3: epoch: unknown key; did you mean epochs?"),
+        ("split: {by: pixel}", "train.yaml, line 3: split.by: Input should be 'scene' or 'block' (got 'pixel')"),
+        ("split:\n  val: 1.5", "train.yaml, line 4: split.val"),
+        ("augment: {flop: 1}", "train.yaml, line 3: augment.flop: unknown key; did you mean flip?"),
+        ("classes: [{value: 1, name: a}]", "one class is nothing to tell apart"),
+        ("classes: [{value: 1, name: a}, {value: 1, name: b}]", "classes have the value 1 twice"),
+        ("loss: [{name: dise}]", "there is no loss 'dise' (did you mean dice?)"),
+        ("loss: [{name: ce, gamma: 2}]", "there is no option of the loss ce 'gamma'"),
+        ("learning_rate: .nan", ".nan and .inf are no values of a training"),
+        ("version: 2", "train.yaml, line 3: version"),
+    ],
+)
+def test_a_broken_setting_is_named_with_file_line_and_key(
+    geoseg_command: Command, tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "train.yaml").write_text(f"images: i\nlabels: l\n{line}\n")
+    ended = geoseg_command("train", tmp_path / "train.yaml", "-o", tmp_path / "m")
+    assert ended.code == 2
+    assert message in ended.err
+    assert not (tmp_path / "m").exists()
+
+
+def test_options_win_over_the_file_and_reach_the_training(
+    geoseg_command: Command, folder: Path, tmp_path: Path
+) -> None:
+    ended = geoseg_command(
+        *("train", folder / "train.yaml", "-o", tmp_path / "m", "--epochs", 1, "--batches", 2, "--name", "mine"),
+        *("--val", "s0,s1", "--use-bands", "nir", "--threads", 1, "--window", 64, "--log-format", "json"),
+    )
+    assert ended.code == 0, ended.err
+    card = geoseg.load_model(tmp_path / "m").card
+    assert card.name == "mine"
+    assert [b.name for b in card.bands] == ["nir"]
+    assert card.scores is not None
+    assert "2 of 3 scenes" in card.scores.data
+    assert "epoch 1 of 1, each of 2 batches of 4 windows of 64 px" in card.training
+    assert '"text": "epoch 1:' in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--images", "x"], "give --images and --labels"),
+        (["--images", "x", "--labels", "y", "--ignore", "a"], "--ignore a: write whole numbers"),
+        (["--images", "x", "--labels", "y", "--window", "7"], "window: Input should be greater than or equal to 32"),
+        (["--images", "no/such", "--labels", "y"], "there is no file or folder /"),
+        (["--images", "x", "--labels", "y", "--device", "gpu"], "device 'gpu' is not known"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_said_in_a_line(geoseg_command: Command, tmp_path: Path, words: list[str], message: str) -> None:
+    ended = geoseg_command("train", "-o", tmp_path / "m", *words)
+    assert ended.code == 2
+    assert message in ended.err

@@ -1,0 +1,275 @@
+"""Images, labels and what is held out: pairs, splits, windows, statistics."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from geoseg.errors import GeosegError
+from geoseg.train.batches import Drawing, TrainingBatches
+from geoseg.train.config import TrainSpec, load_training
+from geoseg.train.losses import IGNORE
+from geoseg.train.pairs import Pairs, find_pairs
+from geoseg.train.places import CELL, Places, count_cells, split_places
+from geoseg.train.statistics import band_statistics
+from geoseg.train.windows import PatchSource, tiles
+from tests.train.conftest import BANDS, SIDE, made, write
+
+Settings = Callable[..., dict[str, Any]]
+
+
+def spec_of(settings: dict[str, Any]) -> TrainSpec:
+    return load_training(None, settings, folder=Path("/")).spec
+
+
+def opened(settings: dict[str, Any]) -> tuple[TrainSpec, Pairs, Places]:
+    spec = spec_of(settings)
+    pairs = find_pairs(spec)
+    counts = [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items]
+    return spec, pairs, split_places(pairs, counts, spec.split)
+
+
+def test_images_and_labels_of_a_name_are_a_pair_and_values_become_classes(settings: Settings) -> None:
+    _, pairs, places = opened(settings())
+    assert [p.scene.id for p in pairs.items] == ["s0", "s1", "s2", "s3"]
+    assert pairs.legend.values == (1, 2)
+    assert pairs.band_names == BANDS
+    assert pairs.units == "dn"
+    assert pairs.gsd_m == pytest.approx(10.0, rel=0.01)
+    assert int(places.pixels(held_out=True).sum()) == SIDE**2
+    for i, counts in enumerate(places.counts):
+        labels = made(i)[1]
+        assert counts.sum(axis=(0, 1)).tolist() == [int((labels == v).sum()) for v in (1, 2)]
+
+
+def test_images_and_labels_in_one_folder_are_told_apart_by_the_end_of_their_names(tmp_path: Path) -> None:
+    for i in range(2):
+        pixels, labels = made(i)
+        write(tmp_path / f"a{i}_image.tif", pixels, x=5e5 + 2000 * i, bands=BANDS)
+        write(tmp_path / f"a{i}_label.tif", labels, x=5e5 + 2000 * i, nodata=0)
+    _, pairs, _ = opened({"images": [str(tmp_path)], "labels": str(tmp_path), "split": {"val": 0.5}})
+    assert [Path(p.raster.href).name for p in pairs.items if p.raster] == ["a0_label.tif", "a1_label.tif"]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326", "EPSG:3857"])
+def test_polygons_in_any_crs_label_the_pixels_whose_centre_they_hold(
+    settings: Settings, tmp_path: Path, crs: str
+) -> None:
+    # two rectangles on the first scene, of 40 x 96 and 30 x 50 px; the rest has no label
+    left, top = 500_000.0, 5_300_000.0
+    shapes = [
+        shapely.box(left, top - 960, left + 400, top),
+        shapely.box(left + 500, top - 500, left + 800, top),
+        shapely.box(left + 6_000, top - 960, left + 6_960, top),
+    ]
+    frame = gpd.GeoDataFrame({"kind": ["grass", "wood", "wood"]}, geometry=shapes, crs="EPSG:32632")
+    frame.to_crs(crs).to_file(tmp_path / "labels.gpkg")
+    asked = settings(labels=str(tmp_path / "labels.gpkg"), class_column="kind")
+    _, pairs, places = opened(asked)
+    assert pairs.legend.names == ("grass", "wood")
+    assert [p.scene.id for p in pairs.items] == ["s0", "s3"]
+    assert "2 images have no label" in pairs.notes[0]
+    target = pairs.items[0].labels().read(0, 0, SIDE, SIDE)
+    expected = np.full((SIDE, SIDE), IGNORE)
+    expected[:, :40], expected[:50, 50:80] = 0, 1
+    np.testing.assert_array_equal(target, expected)
+    # drawn window by window it is the same
+    np.testing.assert_array_equal(pairs.items[0].labels().read(20, 30, 40, 50), expected[20:60, 30:80])
+    assert places.pixels(held_out=False).tolist() == [40 * 96, 30 * 50]
+
+
+def test_points_label_the_pixel_they_lie_in(settings: Settings, tmp_path: Path) -> None:
+    where = [(500_005.0, 5_299_995.0), (500_955.0, 5_299_045.0), (506_005.0, 5_299_995.0)]
+    points = gpd.GeoDataFrame({"v": [2, 1, 2]}, geometry=[shapely.Point(p) for p in where], crs="EPSG:32632")
+    points.to_file(tmp_path / "points.geojson")
+    _, pairs, _ = opened(settings(labels=str(tmp_path / "points.geojson"), class_column="v"))
+    target = pairs.items[0].labels().read(0, 0, SIDE, SIDE)
+    assert np.argwhere(target != IGNORE).tolist() == [[0, 0], [95, 95]]
+    assert (target[0, 0], target[95, 95]) == (1, 0)
+    assert pairs.legend.values == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crs": "EPSG:32633"}, r"labels/s0.tif: its CRS is EPSG:32633, that of .*s0.tif is EPSG:32632; .*gdalwarp"),
+        ({"x": 500_004.0}, r"s0.tif: its pixels are up to 0.4 px off those of"),
+        ({"pixels": made(0, 80)[1]}, r"is 80 x 80 px, .* is 96 x 96 px"),
+        ({"pixels": np.where(made(0)[1] == 2, 7, 1).astype(np.uint8)}, r"holds values that are no class: 7 \(\d+ px\)"),
+        ({"pixels": made(0)[1].astype(np.float32)}, "pixels of float32, and classes are whole numbers"),
+    ],
+    ids=["crs", "grid", "size", "values", "floats"],
+)
+def test_a_label_raster_that_does_not_fit_is_named(
+    settings: Settings, data: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    pixels = change.pop("pixels", made(0)[1])
+    write(tmp_path / "labels" / "s0.tif", pixels, **({"nodata": 0} | change))
+    for i in range(1, 4):
+        write(tmp_path / "labels" / f"s{i}.tif", made(i)[1], x=500_000.0 + 2_000 * i, nodata=0)
+    classes = [{"value": 1, "name": "a"}, {"value": 2, "name": "b"}]
+    with pytest.raises(GeosegError, match=message):
+        opened(settings(labels=str(tmp_path / "labels"), classes=classes))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"use_bands": ["red", "swir16"]}, "lacks the bands swir16; it has red, nir"),
+        ({"split": {"val": ["s9"]}}, "names scenes that have no labels or are not there: s9"),
+        ({"ignore": [1, 2]}, "fewer than two classes"),
+        ({"classes": [{"value": 8, "name": "a"}, {"value": 9, "name": "b"}], "ignore": [1, 2]}, "no labelled pixel"),
+        ({"classes": [{"value": 1, "name": "a"}, {"value": 3, "name": "b"}]}, r"no class: 2 .*add them to classes or"),
+        ({"images": ["/nowhere/at/all"]}, "there is no file or folder /nowhere/at/all: check the path"),
+    ],
+    ids=str,
+)
+def test_data_that_cannot_be_trained_on_is_refused_in_a_line(
+    settings: Settings, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GeosegError, match=message) as caught:
+        opened(settings(**change))
+    assert "\n" not in str(caught.value)
+
+
+def test_two_dates_of_a_place_are_held_out_together(tmp_path: Path) -> None:
+    for i in range(3):
+        for date in (2019, 2023):
+            pixels, labels = made(i + date)
+            write(tmp_path / "i" / f"p{i}_{date}.tif", pixels, x=5e5 + 2000 * i, bands=BANDS)
+            write(tmp_path / "l" / f"p{i}_{date}.tif", labels, x=5e5 + 2000 * i, nodata=0)
+    asked = {"images": [str(tmp_path / "i")], "labels": str(tmp_path / "l")}
+    for seed in range(3):
+        _, pairs, places = opened(asked | {"split": {"val": 0.3, "seed": seed}})
+        held = {p.scene.id for p, h in zip(pairs.items, places.held_out, strict=True) if h.all()}
+        assert len(held) == 2
+        assert len({name[:2] for name in held}) == 1
+    with pytest.raises(GeosegError, match="same ground as p0_2023"):
+        opened(asked | {"split": {"val": ["p0_2019"]}})
+    _, _, places = opened(asked | {"split": {"by": "block", "val": 0.4, "block_px": 32}})
+    for first, other in zip(places.held_out[::2], places.held_out[1::2], strict=True):
+        np.testing.assert_array_equal(first, other)
+
+
+def test_what_is_held_out_by_block_is_never_seen_in_training_and_all_of_it_is_scored_once(settings: Settings) -> None:
+    asked = settings(split={"by": "block", "val": 0.3, "block_px": 32}, window=40, cache_mib=0)
+    spec, pairs, places = opened(asked)
+    train = PatchSource(pairs.items, places, held_out=False, cache_bytes=0)
+    held = PatchSource(pairs.items, places, held_out=True, cache_bytes=1 << 20)
+    scored = 0
+    for scene, apart in enumerate(places.held_out):
+        mask = apart.repeat(CELL, 0).repeat(CELL, 1)
+        patch = train.cut(scene, 0, 0, SIDE)
+        np.testing.assert_array_equal(patch.valid, ~mask)
+        np.testing.assert_array_equal(patch.target == IGNORE, mask)
+        whole = held.cut(scene, 0, 0, SIDE)
+        assert whole.valid.all()
+        np.testing.assert_array_equal(whole.target == IGNORE, ~mask)
+    for scene, row, col in tiles(places, pairs.items, spec.window):
+        scored += int((held.cut(scene, row, col, spec.window).target != IGNORE).sum())
+    assert scored == places.pixels(held_out=True).sum() > 0
+    train.release()
+    held.release()
+
+
+def test_windows_held_in_memory_are_those_read_from_the_files(settings: Settings) -> None:
+    _, pairs, places = opened(settings())
+    kept = PatchSource(pairs.items, places, held_out=False, cache_bytes=1 << 30)
+    read = PatchSource(pairs.items, places, held_out=False, cache_bytes=0)
+    for row, col in ((0, 0), (13, 50), (80, 70)):
+        one, other = kept.cut(1, row, col, 48), read.cut(1, row, col, 48)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        np.testing.assert_array_equal(one.valid, other.valid)
+        np.testing.assert_array_equal(one.target, other.target)
+        assert one.pixels.shape == (2, 48, 48)
+    kept.release()
+    read.release()
+
+
+@examples(max_examples=30)
+@given(
+    seed=st.integers(0, 10_000),
+    side=st.sampled_from([16, 32, 50, 96, 120]),
+    balance=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_every_window_drawn_lies_in_its_scene_and_meets_a_cell_with_labels(
+    scene_places: tuple[Pairs, Places], seed: int, side: int, balance: float
+) -> None:
+    pairs, places = scene_places
+    drawing = Drawing(places, pairs.items, balance=balance)
+    scene, row, col = drawing.place(np.random.default_rng(seed), side)
+    assert 0 <= row <= max(0, SIDE - side)
+    assert 0 <= col <= max(0, SIDE - side)
+    rows = slice(row // CELL, -(-(row + side) // CELL))
+    cols = slice(col // CELL, -(-(col + side) // CELL))
+    assert (places.counts[scene].any(axis=2) & ~places.held_out[scene])[rows, cols].any()
+
+
+@pytest.fixture(scope="module")
+def scene_places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pairs, Places]:
+    """Three scenes with 2 % of one class, in a corner of the first."""
+    folder = tmp_path_factory.mktemp("rare")
+    for i in range(3):
+        labels = np.ones((SIDE, SIDE), np.uint8)
+        if i == 0:
+            labels[:8, :8] = 2
+        write(folder / "i" / f"s{i}.tif", made(i)[0], x=5e5 + 2000 * i, bands=BANDS)
+        write(folder / "l" / f"s{i}.tif", labels, x=5e5 + 2000 * i, nodata=0)
+    _, pairs, places = opened({"images": [str(folder / "i")], "labels": str(folder / "l"), "split": {"val": ["s2"]}})
+    return pairs, places
+
+
+def test_a_rare_class_is_met_as_often_as_is_asked(scene_places: tuple[Pairs, Places]) -> None:
+    pairs, places = scene_places
+    met = {}
+    for balance in (0.0, 1.0):
+        drawing, rng = Drawing(places, pairs.items, balance=balance), np.random.default_rng(0)
+        drawn = [drawing.place(rng, 32) for _ in range(400)]
+        met[balance] = sum(scene == 0 and row < 8 and col < 8 for scene, row, col in drawn) / 400
+    assert met[0.0] < 0.15
+    assert met[1.0] > 2.5 * met[0.0]
+
+
+def test_statistics_are_those_of_what_is_not_held_out(settings: Settings, tmp_path: Path) -> None:
+    pixels = np.stack([made(i)[0] for i in range(2)]).astype(np.float64)
+    for i, name in enumerate(("s0", "s1", "s2")):
+        stored = (made(i)[0].astype(np.uint16) * (100 if name == "s2" else 1)).copy()
+        stored[:, :3] = 0
+        write(tmp_path / "i" / f"{name}.tif", stored, x=5e5 + 2000 * i, bands=BANDS, nodata=0)
+        write(tmp_path / "l" / f"{name}.tif", made(i)[1], x=5e5 + 2000 * i, nodata=0)
+    asked = {"images": [str(tmp_path / "i")], "labels": str(tmp_path / "l"), "split": {"val": ["s2"]}, "scale": 0.01}
+    _, pairs, places = opened(asked)
+    found = band_statistics(pairs, places, seed=0)
+    assert pairs.units == "reflectance"
+    seen = pixels[:, :, 3:].transpose(1, 0, 2, 3).reshape(2, -1) * 0.01
+    np.testing.assert_allclose(found.mean, seen.mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found.std, seen.std(axis=1), rtol=1e-4)
+    expected = np.quantile(seen, (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99), axis=1).T
+    np.testing.assert_allclose(found.quantiles, expected, atol=0.0101)
+
+
+def test_a_batch_depends_on_seed_epoch_and_number_alone(settings: Settings) -> None:
+    augment = {
+        "scale": [0.8, 1.25], "elastic": 0.5, "brightness": 0.1, "contrast": 0.1, "noise": 0.1, "blur": 0.5,
+        "band_dropout": 0.2, "cutmix": 0.5, "copy_paste": 0.5,
+    }  # fmt: skip
+    spec, pairs, places = opened(settings(augment=augment))
+    from geoseg.inference.normalise import Normalisation
+
+    plain = [Normalisation(gain=(0.01, 0.01), bias=(-1.0, -1.0))] * len(pairs.items)
+    one, other = (TrainingBatches(spec, pairs.items, places, plain) for _ in range(2))
+    other.batch(0, 3)
+    other.epoch = 1
+    for number, (images, target) in enumerate(other):
+        again, same = one.batch(1, number)
+        assert bool((images == again).all())
+        assert bool((target == same).all())
+    assert number == spec.batches - 1
+    assert not bool((one.batch(1, 0)[0] == one.batch(2, 0)[0]).all())
