@@ -1,6 +1,7 @@
-"""Zones from a vector file."""
+"""Zones, or the one area of interest, from a vector file."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from geoseg.errors import InputError, ParameterError, printable
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["read_zones"]
+__all__ = ["AOI", "read_aoi", "read_zones"]
 
+AOI = "area of interest"
+"""Name of the only zone of an area of interest."""
 _STYLES = "layer_styles"
 
 
@@ -33,10 +36,35 @@ def read_zones(source: str, *, id_column: str) -> Zones:
         ParameterError: If the file has no such layer or column.
     """
     path, layer = checked_file(source, "zones")
+    return zones_of(_read(path, layer, id_column), id_column, name=printable(path))
+
+
+def read_aoi(source: str) -> Zones:
+    """All polygons of a vector file as the one zone of an area of interest.
+
+    Args:
+        source: As for `read_zones`.
+
+    Raises:
+        InputError: As `read_zones` does; also if no polygon has an area.
+        ParameterError: If the file has no such layer.
+    """
+    path, layer = checked_file(source, "an area of interest")
+    frame = _read(path, layer, None)
+    frame = frame[[frame.active_geometry_name]].assign(aoi=AOI) if frame.active_geometry_name else frame
+    zones = zones_of(frame, "aoi", name=printable(path))
+    if not zones.geometries[0].area > 0:
+        raise InputError(f"{printable(path)}: its polygons have no area, so nothing is of interest: draw them again")
+    # that several rows are one area is what was meant, and needs no word
+    return replace(zones, notes=tuple(note for note in zones.notes if "united into one" not in note))
+
+
+def _read(path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataFrame":
+    """The polygons with one column, or with none."""
     name = printable(path)
     is_parquet = path.suffix.lower() in PARQUET
     try:
-        frame = _read_parquet(path, id_column) if is_parquet else _read_layer(path, layer, id_column)
+        return _read_parquet(path, id_column) if is_parquet else _read_layer(path, layer, id_column)
     except (ParameterError, InputError):
         raise
     except (ValueError, OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors, pyarrow's are the others
@@ -44,10 +72,9 @@ def read_zones(source: str, *, id_column: str) -> Zones:
         raise InputError(
             f"{name}: cannot be read: {reason}; check with ogrinfo that the file is whole and is what its name says"
         ) from error
-    return zones_of(frame, id_column, name=name)
 
 
-def _read_parquet(path: Path, id_column: str) -> "gpd.GeoDataFrame":
+def _read_parquet(path: Path, id_column: str | None) -> "gpd.GeoDataFrame":
     import geopandas as gpd
     import pyarrow.parquet as pq
 
@@ -55,7 +82,7 @@ def _read_parquet(path: Path, id_column: str) -> "gpd.GeoDataFrame":
     schema = pq.read_schema(path)
     geometry = _primary_column(schema.metadata or {})
     wanted = [c for c in dict.fromkeys((id_column, geometry)) if c in schema.names]
-    if id_column not in schema.names:
+    if id_column is not None and id_column not in schema.names:
         _refuse_column(path, id_column, [c for c in schema.names if c != geometry])
     frame: gpd.GeoDataFrame = gpd.read_parquet(path, columns=wanted)
     return frame
@@ -68,22 +95,22 @@ def _primary_column(metadata: dict[bytes, bytes]) -> str:
     return str(geo.get("primary_column", "geometry")) if isinstance(geo, dict) else "geometry"
 
 
-def _read_layer(path: Path, layer: str | None, id_column: str) -> "gpd.GeoDataFrame":
+def _read_layer(path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataFrame":
     import pyogrio
 
     layer = _layer(path, layer, pyogrio.list_layers(path))
     info = pyogrio.read_info(path, layer=layer)
     columns = [str(c) for c in info["fields"]]
     row_number = str(info.get("fid_column") or "")
-    if id_column not in columns and id_column != row_number:
+    if id_column is not None and id_column not in columns and id_column != row_number:
         _refuse_column(path, id_column, columns + ([row_number] if row_number else []))
-    by_row = id_column not in columns
+    by_row = id_column is not None and id_column not in columns
     with warnings.catch_warnings():
         # heights and measures are left out, rings are closed: nothing that changes an area
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         frame: gpd.GeoDataFrame = pyogrio.read_dataframe(
-            path, layer=layer, columns=[] if by_row else [id_column], fid_as_index=by_row
+            path, layer=layer, columns=[] if by_row or id_column is None else [id_column], fid_as_index=by_row
         )
     if by_row:
         frame = frame.reset_index(names=id_column)

@@ -70,7 +70,7 @@ def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
             [
                 (s.id, s.became, f"{s.seconds:.1f}", s.tries, as_text(s.next_try), s.reason)
                 for s in rows
-                if s.became not in ("unchanged", "gone")
+                if s.became not in ("unchanged", "gone", "outside")
             ],
         )
     sys.stdout.flush()

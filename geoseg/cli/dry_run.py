@@ -39,7 +39,7 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
     engines: dict[str, tuple[float, int, int]] = {}
     for plan in plans:
         if isinstance(plan, SceneOutcome):
-            failed += 1
+            failed += plan.status == "failed"
             continue
         recipe = plan.recipe
         state, left, computes = _state(plan, output, options)

@@ -9,12 +9,15 @@ import click
 import yaml
 
 if TYPE_CHECKING:
+    from geoseg.area.aoi import Aoi
     from geoseg.area.zones import Zones
     from geoseg.vector.min_area import MinArea
     from geoseg.vector.vectorizer import Outlines
 
 __all__ = [
     "Manner",
+    "aoi_of",
+    "aoi_options",
     "band_options",
     "cluster_options",
     "comma_separated",
@@ -189,6 +192,45 @@ def zone_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def aoi_options(command: F) -> F:
+    """Which part of the scenes is wanted; `aoi_of` reads it."""
+    for option in (
+        click.option("--bbox-crs", metavar="CRS", help="What the box is in, x before y, such as EPSG:32633 [degrees]."),
+        click.option("--bbox", metavar="W,S,E,N",
+                     help="A box in longitude and latitude instead; W beyond E crosses the antimeridian."),
+        click.option("--aoi", metavar="FILE[:LAYER]",
+                     help="Polygons, in any CRS: only windows that touch them are read, outside of them is nodata."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def aoi_of(asked: dict[str, Any]) -> "Aoi | None":
+    """The area of interest of ``--aoi``, or of ``--bbox`` and ``--bbox-crs``, read and checked.
+
+    Raises:
+        GeosegError: If it cannot be used.
+    """
+    source, box, crs = asked["aoi"], asked["bbox"], asked["bbox_crs"]
+    if source is not None and box is not None:
+        raise click.UsageError("--aoi and --bbox exclude one another: give one of them")
+    if crs is not None and box is None:
+        raise click.UsageError("--bbox-crs is of no use without --bbox: a file of --aoi has its own CRS")
+    if source is None and box is None:
+        return None
+    from geoseg.area.aoi import LON_LAT, bbox_aoi, file_aoi
+
+    if source is not None:
+        return file_aoi(source)
+    try:
+        bounds = [float(part) for part in str(box).strip("[]").split(",")]
+    except ValueError:
+        bounds = []
+    if len(bounds) != 4:
+        raise click.UsageError(f"--bbox {box}: write west,south,east,north, such as --bbox=12.9,50.1,13.3,50.4")
+    return bbox_aoi(bounds, crs or LON_LAT)
 
 
 def legend_option(command: F) -> F:

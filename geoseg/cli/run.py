@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from geoseg.cli.options import (
+    aoi_of,
+    aoi_options,
     band_options,
     cluster_options,
     compute_options,
@@ -36,6 +38,7 @@ __all__ = ["run"]
     help="A shipped model, kmeans:K, or a card (.yaml). See geoseg models.",
 )
 @band_options
+@aoi_options
 @compute_options
 @click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at.")
@@ -74,7 +77,8 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     """Segment rasters: class map, confidence, polygons and areas for each.
 
     INPUTS are files, folders (searched through all levels), globs or URLs. Each raster gets a folder of its own below
-    the output folder. A raster that fails is named with the reason, and the others are done.
+    the output folder. A raster that fails is named with the reason, and the others are done. One that lies outside of
+    the area of interest is skipped.
 
     Exit codes: 0 all done, 1 some failed, 2 wrong usage or nothing could start, 130 interrupted, 143 terminated; the
     same command goes on from there.
@@ -84,6 +88,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
 
+    from geoseg.errors import InputError
     from geoseg.inference.engine import choose_device
     from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
@@ -100,6 +105,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         )
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
+    aoi = aoi_of(asked)
     loaded = load_model(model)
     elsewhere = asked["scheduler"] or asked["scheduler_file"]
     # the devices of a cluster are its workers' own: this machine need not have one like them
@@ -121,12 +127,13 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         outlines=outlines,
         min_area=min_area,
         zones=zones,
+        aoi=aoi,
         overwrite=asked["overwrite"],
         restart=asked["restart"],
     )
     rasters = find_rasters(inputs, exclude=output)
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
-        for note in () if zones is None else zones.notes:
+        for note in (*(() if zones is None else zones.notes), *(() if aoi is None else aoi.zones.notes)):
             talk.say(note)
         if asked["dry_run"]:
             from geoseg.cli.dry_run import print_plans
@@ -149,8 +156,14 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             gc.freeze()
             gc.enable()
             summary = run_scenes(rasters, output, loaded, options, pool=pool, listen=talk)
-        done = len(summary.outcomes) - summary.n_failed
-        talk.say(f"{done} of {len(summary.outcomes)} scenes done in {summary.seconds:.1f} s; results in {output}")
+        done = len(summary.outcomes) - summary.n_failed - summary.n_outside
+        outside = f", {summary.n_outside} outside of the area of interest" if summary.n_outside else ""
+        scenes = f"{done} of {len(summary.outcomes)} scenes done{outside}"
+        talk.say(f"{scenes} in {summary.seconds:.1f} s; results in {output}")
+    if summary.n_outside == len(summary.outcomes):
+        raise InputError(
+            f"none of the {summary.n_outside} scenes touches the area of interest: check its coordinates and CRS"
+        )
     if not asked["quiet"]:
         from geoseg.cli.show import show_areas
 

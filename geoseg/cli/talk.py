@@ -125,6 +125,7 @@ class Talk:
             "block": f"{scene}: a block of {event.pixels / 1e6:.1f} Mpx is done",
             "publishing": f"{scene}: writing the outputs",
             "done": f"{scene}: done",
+            "outside": text,
             "unchanged": f"{scene}: unchanged since it was finished, skipped",
         }[event.kind]
         self._console.print(line, markup=False)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from geoseg.errors import ParameterError
 from geoseg.inference.blend import BLENDS
+from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Lattice
 from geoseg.models.load import Model
 from geoseg.models.match import match
@@ -77,6 +78,8 @@ class Recipe:
     """Of its arithmetic."""
     threads: int | None
     """CPU threads of the network; None leaves torch's own number."""
+    inside: Inside | None = None
+    """Which pixels are asked for; None for all."""
     notes: tuple[str, ...] = ()
     """What was decided and should be said aloud."""
 
@@ -84,7 +87,8 @@ class Recipe:
     def key(self) -> str:
         """SHA-256 of what shapes the class map: scene, model, lattice, blend, precision and geoseg's format version.
 
-        Batch size, threads, blocks and device are left out: on the CPU they do not change a bit.
+        Where there is an area of interest, it shapes the map, too. Batch size, threads, blocks and device are left out:
+        on the CPU they do not change a bit.
         """
         content = {
             "format": FORMAT_VERSION,
@@ -98,6 +102,7 @@ class Recipe:
             "lattice": asdict(self.lattice),
             "blend": self.blend,
             "precision": self.precision,
+            **({} if self.inside is None else {"inside": self.inside.digest}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -115,6 +120,7 @@ class Recipe:
             **({"product": self.scene.product} if self.scene.product else {}),
             **({"masked": self.scene.clouds} if self.scene.masks else {}),
             "key": self.key,
+            **({} if self.inside is None else {"aoi": self.inside.label, "aoi_digest": self.inside.digest}),
         }
 
 
@@ -123,8 +129,14 @@ def _shaping(band: Band) -> dict[str, object]:
     return {**asdict(band), "href": None, "title": None, "nodata": repr(band.nodata)}
 
 
-def recipe_for(scene: Scene, model: Model, choices: Choices | None = None) -> Recipe:
+def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, inside: Inside | None = None) -> Recipe:
     """The recipe for a scene and a model.
+
+    Args:
+        scene: What is read.
+        model: As loaded.
+        choices: How to run the model; the card's own by default.
+        inside: Which pixels are asked for; all by default, and where it is the whole scene.
 
     Raises:
         ModelError: If the model does not fit the scene.
@@ -160,5 +172,6 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None) -> Re
         device=choices.device,
         precision=choices.precision,
         threads=choices.threads,
+        inside=None if inside is None or inside.is_whole else inside,
         notes=(*((scene.product,) if scene.product else ()), *fit.notes),
     )

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, ModelError, printable
 from geoseg.inference.decide import decide
 from geoseg.inference.engine import Engine, choose_device
-from geoseg.inference.lattice import Block
+from geoseg.inference.lattice import TILE, Block
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.recipe import Recipe
 from geoseg.inference.stream import LogitRows, stream
+from geoseg.legend import NODATA
 from geoseg.models.load import build_network
 from geoseg.scene.read import SceneReader
 
@@ -71,7 +72,8 @@ def engine_for(recipe: Recipe) -> Engine:
 def class_rows(recipe: Recipe, block: Block, *, probabilities: bool = False) -> Iterator[ClassRows]:
     """Finished rows of a block, from top to bottom, without a gap.
 
-    Reading, the network, and the decision run in a thread each, one step apart.
+    Of a scene with an area of interest only the part of the block that holds some of it is computed; around it is
+    nodata, for which nothing is read and no network is built.
 
     Args:
         recipe: Scene, model and how to run it.
@@ -81,6 +83,38 @@ def class_rows(recipe: Recipe, block: Block, *, probabilities: bool = False) -> 
     Raises:
         GeosegError: If the scene cannot be read or the model not run; the message names scene and block.
     """
+    if recipe.inside is None:
+        yield from _computed(recipe, block, probabilities)
+        return
+    part = recipe.inside.within(block)
+    row = block.row_off
+    if part is not None:
+        yield from _empty(recipe, block, row, part.row_off, probabilities)
+        around = ((0, 0), (part.col_off - block.col_off, block.col_end - part.col_end))
+        nodata = recipe.model.legend.nodata
+        for rows in _computed(recipe, part, probabilities):
+            shares = rows.probabilities
+            yield ClassRows(
+                row_off=rows.row_off,
+                classes=np.pad(rows.classes, around, constant_values=nodata),
+                confidence=np.pad(rows.confidence, around, constant_values=nodata),
+                probabilities=None if shares is None else np.pad(shares, ((0, 0), *around), constant_values=NODATA),
+            )
+        row = part.row_end
+    yield from _empty(recipe, block, row, block.row_end, probabilities)
+
+
+def _empty(recipe: Recipe, block: Block, row: int, row_end: int, probabilities: bool) -> Iterator[ClassRows]:
+    """Rows of a block in which nothing is asked for, a row of tiles at a time."""
+    for start in range(row, row_end, TILE):
+        shape = (min(TILE, row_end - start), block.width)
+        nothing = np.full(shape, recipe.model.legend.nodata, np.uint8)
+        shares = np.full((recipe.model.n_classes, *shape), NODATA, np.uint8) if probabilities else None
+        yield ClassRows(row_off=start, classes=nothing, confidence=nothing, probabilities=shares)
+
+
+def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[ClassRows]:
+    """Rows of a block. Reading, the network, and the decision run in a thread each, one step apart."""
     engine = engine_for(recipe)
     legend = recipe.model.legend
 
@@ -108,6 +142,7 @@ def class_rows(recipe: Recipe, block: Block, *, probabilities: bool = False) -> 
                 n_classes=recipe.model.n_classes,
                 blend=recipe.blend,
                 align=recipe.scene.block_shape[0],
+                inside=recipe.inside,
             ):
                 # the strip under these rows is filled again after the next: take the former result before that
                 if pending is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
+from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import TILE, Block
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.legend import NODATA, PROBABILITY_STEPS
@@ -42,6 +43,7 @@ def segment(
     choices: Choices | None = None,
     block_size: int = 4 * TILE,
     probabilities: bool = False,
+    inside: Inside | None = None,
 ) -> "xr.Dataset":
     """The class map and the confidence of a scene, computed block by block when asked for.
 
@@ -53,6 +55,8 @@ def segment(
         choices: How to run the model; the card's own by default.
         block_size: Pixels along a side of a dask chunk.
         probabilities: Whether to give those of all classes, too.
+        inside: The pixels that are wanted, such as ``file_aoi("aoi.gpkg").inside(scene.geobox)`` of `geoseg.area.aoi`;
+            all by default. Elsewhere is nodata, for which nothing is read.
 
     Returns:
         ``classes`` and ``confidence`` (percent), both uint8 (y, x) with nodata 255, dask-backed, with the scene's CRS
@@ -70,7 +74,7 @@ def segment(
 
     if block_size < 1:
         raise ParameterError(f"block size {block_size} px: choose at least 1")
-    recipe = recipe_for(scene, model, choices)
+    recipe = recipe_for(scene, model, choices, inside=inside)
     legend = recipe.model.legend
     rows = range(0, scene.height, block_size)
     cols = range(0, scene.width, block_size)

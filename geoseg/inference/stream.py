@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,21 +23,13 @@ from numpy.typing import NDArray
 
 from geoseg.inference.blend import shares
 from geoseg.inference.engine import Engine
-from geoseg.inference.lattice import Axis, Block, Lattice
+from geoseg.inference.inside import Inside
+from geoseg.inference.lattice import Block, Lattice
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.running_mean import blend_across, blend_down
+from geoseg.inference.source import Reader, Span, Wanted
 
 __all__ = ["LogitRows", "Reader", "stream"]
-
-
-class Reader(Protocol):
-    """Where pixels come from. Used in one thread only, which is not the caller's."""
-
-    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Stored values (band, row, col) of a window inside the scene, and where they are valid (row, col)."""
-
-    def close(self) -> None:
-        """Let go of files; called in the thread that read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +44,7 @@ class LogitRows:
     The memory is used again: read them before asking for the rows after the next.
     """
     valid: NDArray[np.bool_]
-    """Where there are observations (row, col)."""
+    """Where there are observations that are asked for (row, col)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +55,8 @@ class _Rows:
     end: int
     pixels: NDArray[Any]  # (band, row, col) as stored
     valid: NDArray[np.bool_]  # (row, col)
+    wanted: NDArray[np.bool_]  # (row, col): valid, and asked for
     on_device: torch.Tensor | None  # (row, col, band) normalised, on an accelerator
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    """The part of an axis that a block needs: its windows, and the source pixels under them."""
-
-    axis: Axis
-    windows: tuple[int, ...]
-    first: int
-    end: int
-
-    @classmethod
-    def of(cls, axis: Axis, first: int, end: int) -> "_Span":
-        windows = axis.touching(first, end)
-        starts = axis.starts
-        return cls(
-            axis=axis,
-            windows=windows,
-            first=starts[windows[0]],
-            end=min(starts[windows[-1]] + axis.window, axis.length),
-        )
 
 
 def _reflected(length: int, window: int) -> NDArray[np.int64]:
@@ -102,7 +74,13 @@ def _reflected(length: int, window: int) -> NDArray[np.int64]:
 
 
 def _read_ahead(
-    reader: Reader, rows: _Span, cols: _Span, normalise: Normalisation, device: torch.device, align: int
+    reader: Reader,
+    rows: Span,
+    cols: Span,
+    normalise: Normalisation,
+    device: torch.device,
+    align: int,
+    asked: Wanted | None,
 ) -> Generator[_Rows]:
     """Source rows in the pieces that lattice rows add, read one piece ahead of their use.
 
@@ -121,10 +99,15 @@ def _read_ahead(
             edges.append(aligned)
 
     def load(start: int, end: int) -> _Rows:
-        pixels, valid = reader.read(start, cols.first, end - start, cols.end - cols.first)
+        if asked is None:
+            pixels, valid = reader.read(start, cols.first, end - start, cols.end - cols.first)
+            wanted = valid
+        else:
+            pixels, valid, wanted = asked.read(reader, start, end)
         pixels = normalise.hold(pixels)
-        on_device = None if device.type == "cpu" else normalise.on_device(pixels, valid, device)
-        return _Rows(start=start, end=end, pixels=pixels, valid=valid, on_device=on_device)
+        # without a band there is nothing that a window will need
+        on_device = None if device.type == "cpu" or not len(pixels) else normalise.on_device(pixels, valid, device)
+        return _Rows(start=start, end=end, pixels=pixels, valid=valid, wanted=wanted, on_device=on_device)
 
     with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as thread:
         waiting: deque[Future[_Rows]] = deque()
@@ -161,8 +144,8 @@ class _Source:
             if top < bottom:
                 yield slice(top - start, bottom - start), slice(top - piece.start, bottom - piece.start), piece
 
-    def valid(self, start: int, end: int) -> NDArray[np.bool_]:
-        return np.concatenate([piece.valid[inside] for _, inside, piece in self.parts(start, end)])
+    def wanted(self, start: int, end: int) -> NDArray[np.bool_]:
+        return np.concatenate([piece.wanted[inside] for _, inside, piece in self.parts(start, end)])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,21 +154,21 @@ class _Windows:
 
     engine: Engine
     source: _Source
-    rows: _Span
-    cols: _Span
+    rows: Span
+    cols: Span
     normalise: Normalisation
-    valid: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
-    """For each lattice row under way: where its rows are valid, over all source columns."""
+    wanted: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    """For each lattice row under way: where its rows are valid and asked for, over all source columns."""
 
     def __iter__(self) -> Iterator[tuple[int, int, torch.Tensor | None]]:
-        """(lattice row, lattice column, logits) in lattice order; None for a window without a valid pixel."""
+        """(lattice row, lattice column, logits) in lattice order; None for a window without a pixel that is wanted."""
         waiting: list[tuple[int, int, bool]] = []
         batch = self._empty_batch()
         filled = 0
         for i in self.rows.windows:
             self._load(i)
             for j in self.cols.windows:
-                seen = bool(self.valid[i][:, self._across(j)].any())
+                seen = bool(self.wanted[i][:, self._across(j)].any())
                 waiting.append((i, j, seen))
                 if not seen:
                     continue
@@ -222,7 +205,7 @@ class _Windows:
         top, bottom = self._down(i)
         self.source.drop(top)
         self.source.need(bottom)
-        self.valid[i] = self.source.valid(top, bottom)
+        self.wanted[i] = self.source.wanted(top, bottom)
 
     def _cut(self, i: int, j: int, window: torch.Tensor) -> None:
         (top, bottom), cols = self._down(i), self._across(j)
@@ -251,9 +234,7 @@ class _Windows:
 class _Strip:
     """The running means of one lattice row, and of the rows above that reach into it."""
 
-    def __init__(
-        self, rows: _Span, cols: _Span, block: Block, n_classes: int, blend: str, device: torch.device
-    ) -> None:
+    def __init__(self, rows: Span, cols: Span, block: Block, n_classes: int, blend: str, device: torch.device) -> None:
         self._rows, self._cols, self._block = rows, cols, block
         self._row_shares = [torch.from_numpy(s).to(device) for s in shares(rows.axis, blend)]
         self._col_shares = [torch.from_numpy(s).to(device) for s in shares(cols.axis, blend)]
@@ -272,7 +253,7 @@ class _Strip:
         self._previous, self.row = self.row, i
 
     def add(self, j: int, logits: torch.Tensor | None) -> None:
-        """Blend a window (row, col, class) into the lattice row; None leaves pixels that are not valid anyway."""
+        """Blend a window (row, col, class) into the lattice row; None leaves pixels that are not wanted anyway."""
         left = self._cols.axis.starts[j]
         first = max(left, self._block.col_off)
         end = min(left + self._cols.axis.window, self._block.col_end)
@@ -306,13 +287,14 @@ def stream(
     n_classes: int,
     blend: str = "gaussian",
     align: int = 1,
+    inside: Inside | None = None,
 ) -> Iterator[LogitRows]:
     """Blended logits of a block, in finished rows from top to bottom.
 
-    Windows without a valid pixel are not computed. The result does not depend on the block: every pixel is blended from
-    the same windows in the same order whatever the cut. Memory, none of it growing with the block's height: two strips
-    of ``4 * n_classes * window * block.width`` bytes, and source rows of ``bands * (window + align) * width`` values as
-    they are stored (on an accelerator also as float32) with one more piece read ahead.
+    Windows without a valid pixel that is asked for are not computed. The result does not depend on the block: every
+    pixel is blended from the same windows in the same order whatever the cut. Memory, none of it growing with the
+    block's height: two strips of ``4 * n_classes * window * block.width`` bytes, and source rows of ``bands * (window +
+    align) * width`` values as they are stored (on an accelerator also as float32) with one more piece read ahead.
 
     Args:
         reader: Where pixels come from; used and closed in a thread of its own.
@@ -323,23 +305,25 @@ def stream(
         n_classes: Classes that the network gives.
         blend: Name of the weight shape, see `blend`.
         align: Rows of the source file's own blocks.
+        inside: Which pixels are asked for; all by default. Windows without one are not even read, and the others are
+            what they are without it, pixels outside included: where it is asked for, the result is the same.
 
     Yields:
         Rows that follow one another without a gap and fill the block.
     """
-    rows = _Span.of(lattice.rows, block.row_off, block.row_end)
-    cols = _Span.of(lattice.cols, block.col_off, block.col_end)
+    rows = Span.of(lattice.rows, block.row_off, block.row_end)
+    cols = Span.of(lattice.cols, block.col_off, block.col_end)
     # a source block higher than a window is left to GDAL's cache: aligned reads would hold all of it
-    pieces = _read_ahead(
-        reader, rows, cols, normalise, engine.device, align if align <= max(rows.axis.window, 1024) else 1
-    )
+    asked = None if inside is None else Wanted.of(inside, lattice, rows, cols)
+    align = align if align <= max(rows.axis.window, 1024) else 1
+    pieces = _read_ahead(reader, rows, cols, normalise, engine.device, align, asked)
     windows = _Windows(engine=engine, source=_Source(pieces), rows=rows, cols=cols, normalise=normalise)
     strip = _Strip(rows, cols, block, n_classes, blend, engine.device)
 
     def finished() -> Iterator[LogitRows]:
         if strip.row is None:
             return
-        valid = windows.valid.pop(strip.row)
+        valid = windows.wanted.pop(strip.row)
         start, logits = strip.finish()
         top, bottom = max(start, block.row_off), min(start + len(logits), block.row_end)
         if top < bottom:

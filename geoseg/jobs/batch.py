@@ -314,7 +314,8 @@ class _Batch:
             report = replace(report, became="failed", reason=row.reason, tries=row.tries, next_try=at)
         else:
             self._finish(scene, now, own=outcome.status == "done" or scene.row.own)
-            report = replace(report, became=outcome.status, reason="", tries=0, next_try=None)
+            reason = outcome.error or ""  # of a scene outside of the area of interest
+            report = replace(report, became=outcome.status, reason=reason, tries=0, next_try=None)
         self.reports[scene.href] = report
 
     def _finish(self, scene: Found, now: str, *, own: bool) -> None:

@@ -119,6 +119,7 @@ class ChangeStage:
             at = next_try(row, self.pipeline.spec.retries)
             report = replace(report, became="failed", reason=row.reason, tries=row.tries, next_try=at)
         else:
+            assert outcome.status != "outside"  # of an area of interest: pairs have none
             results = results_in(change_folder(self.pipeline) / pair.row.id)
             row = PairRow(
                 id=pair.row.id,

@@ -16,9 +16,9 @@ from geoseg.outputs.records import write_json, write_text
 
 __all__ = ["BatchReport", "Became", "PairBecame", "PairReport", "SceneReport", "write_metrics", "write_summary"]
 
-Became = Literal["done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone"]
+Became = Literal["done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone", "outside"]
 _BECAME: tuple[Became, ...] = (
-    "done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone",
+    "done", "unchanged", "failed", "quarantined", "refused", "retired", "left", "gone", "outside",
 )  # fmt: skip
 PairBecame = Literal["done", "unchanged", "failed", "quarantined", "waiting", "retired", "left", "gone"]
 _PAIR_BECAME: tuple[PairBecame, ...] = (
@@ -35,9 +35,12 @@ class SceneReport:
     href: str
     """Its file, without what follows a question mark in a URL."""
     became: Became
-    """``quarantined``: failed earlier, and not tried this time. ``left``: not begun before the deadline."""
+    """``quarantined``: failed earlier, and not tried this time. ``left``: not begun before the deadline.
+
+    ``outside``: it does not touch the area of interest.
+    """
     reason: str = ""
-    """Why it failed or was refused."""
+    """Why it failed, was refused or is outside."""
     tries: int = 0
     """Failures so far."""
     next_try: datetime | None = None

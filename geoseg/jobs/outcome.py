@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from geoseg.area.aoi import Aoi
 from geoseg.area.zones import Zones
 from geoseg.errors import ParameterError
 from geoseg.inference.recipe import Choices
@@ -43,6 +44,8 @@ class Options:
     """Smaller regions are merged into their neighbours, in the class map, the polygons and the areas."""
     zones: Zones | None = None
     """Where areas are wanted for, too."""
+    aoi: Aoi | None = None
+    """What of the scenes is wanted; all by default."""
     overwrite: bool = False
     """Replace finished outputs."""
     restart: bool = False
@@ -69,6 +72,12 @@ class Options:
             **({} if self.zones is None else {"zones": self.zones.digest}),
         }
 
+    @property
+    def as_asked(self) -> dict[str, Any]:
+        """All that was asked for, as plain values for the record of a run."""
+        plain = asdict(replace(self, zones=None, aoi=None)) | self.parameters
+        return plain if self.aoi is None else plain | {"aoi": self.aoi.label, "aoi_digest": self.aoi.zones.digest}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneOutcome:
@@ -78,10 +87,10 @@ class SceneOutcome:
     """What the user named or what was found in a folder."""
     id: str
     """Name of its outputs."""
-    status: Literal["done", "failed", "unchanged"]
-    """``unchanged``: the same scene, model and options were finished before."""
+    status: Literal["done", "failed", "unchanged", "outside"]
+    """``unchanged``: the same scene, model and options were finished before. ``outside``: no pixel is wanted."""
     error: str | None = None
-    """Reason and mend, where it failed."""
+    """Reason and mend, where it failed; the reason, where it is outside."""
     seconds: float = 0.0
     """From its first block to its outputs."""
     pixels: int = 0
@@ -109,7 +118,7 @@ class SceneOutcome:
 class Event:
     """Something happened that a progress bar or a log wants to know."""
 
-    kind: Literal["planned", "note", "resumed", "block", "publishing", "done", "failed", "unchanged"]
+    kind: Literal["planned", "note", "resumed", "block", "publishing", "done", "failed", "unchanged", "outside"]
     """What happened."""
     scene: str
     """Id of the scene, or what was named where there is no scene."""
@@ -135,7 +144,15 @@ class Summary:
     @property
     def n_failed(self) -> int:
         """Inputs that failed."""
-        return sum(o.status == "failed" for o in self.outcomes)
+        return self._count("failed")
+
+    @property
+    def n_outside(self) -> int:
+        """Inputs of which nothing is wanted."""
+        return self._count("outside")
+
+    def _count(self, status: str) -> int:
+        return sum(o.status == status for o in self.outcomes)
 
 
 Listener = Callable[[Event], None]

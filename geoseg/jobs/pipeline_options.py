@@ -16,6 +16,7 @@ from geoseg.vector.simplify import parse_distance
 from geoseg.vector.vectorizer import Outlines
 
 if TYPE_CHECKING:
+    from geoseg.area.aoi import Aoi
     from geoseg.jobs.change_options import ChangeOptions
 
 __all__ = ["Asked", "asked_of"]
@@ -34,7 +35,7 @@ class Asked:
     change: "ChangeOptions | None" = None
     """How each scene is compared with the previous date of its place; None where it is not."""
     notes: tuple[str, ...]
-    """What was found in the zones that a user would want to know."""
+    """What was found in the zones and the area of interest that a user would want to know."""
 
     @property
     def settings(self) -> str:
@@ -50,6 +51,7 @@ class Asked:
             "pixels": [options.bands, options.scale, options.offset, options.mask_clouds],
             "outputs": [options.formats, options.probabilities],
             "parameters": options.parameters,
+            **({} if options.aoi is None else {"aoi": options.aoi.zones.digest}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -58,7 +60,8 @@ def asked_of(pipeline: Pipeline) -> Asked:
     """The model and the options of a pipeline.
 
     Raises:
-        GeosegError: If the model, the zones or a table cannot be used; the message names file, line and key.
+        GeosegError: If the model, the zones, the area of interest or a table cannot be used; the message names file,
+            line and key.
     """
     from geoseg.area.zone_file import read_zones
 
@@ -75,6 +78,7 @@ def asked_of(pipeline: Pipeline) -> Asked:
             zones = read_zones(str(pipeline.resolve(areas.zones)), id_column=areas.zone_id)
         except GeosegError as error:
             raise type(error)(f"{pipeline.where(('steps', 'areas', 'zones'))}: {error}") from error
+    aoi = _aoi_of(pipeline, segment)
     options = Options(
         choices=Choices(**{name: getattr(segment, name) for name in _CHOICES}),
         bands=segment.bands,
@@ -91,12 +95,30 @@ def asked_of(pipeline: Pipeline) -> Asked:
         ),
         min_area=None if vectorize.min_area is None else parse_min_area(vectorize.min_area),
         zones=zones,
+        aoi=aoi,
     )
     change = None
     if steps.change is not None:
         from geoseg.jobs.pipeline_change import change_options  # brings compiled code, which others do without
 
         change = change_options(pipeline, model.card.legend)
-    noted = [each.notes for each in (zones, None if change is None else change.zones) if each is not None]
+    noted = [
+        each.notes
+        for each in (zones, None if change is None else change.zones, None if aoi is None else aoi.zones)
+        if each is not None
+    ]
     # the zones of both steps are one file as a rule
     return Asked(model=model, options=options, change=change, notes=tuple(dict.fromkeys(n for ns in noted for n in ns)))
+
+
+def _aoi_of(pipeline: Pipeline, segment: SegmentStep) -> "Aoi | None":
+    """The area of interest of a pipeline."""
+    from geoseg.area.aoi import LON_LAT, bbox_aoi, file_aoi
+
+    key = "bbox" if segment.aoi is None else "aoi"
+    try:
+        if segment.aoi is not None:
+            return file_aoi(str(pipeline.resolve(segment.aoi)))
+        return None if segment.bbox is None else bbox_aoi(segment.bbox, segment.bbox_crs or LON_LAT)
+    except GeosegError as error:
+        raise type(error)(f"{pipeline.where(('steps', 'segment', key))}: {error}") from error

@@ -63,6 +63,10 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 class SegmentStep(Part):
     """How the model is run; the names are those of the options of geoseg run, None is the model's own choice."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"not": {"required": ["aoi", "bbox"]}, "dependentRequired": {"bbox_crs": ["bbox"]}}
+    )
+
     window: int | None = Field(default=None, ge=1, description="Pixels along a side of a window")
     overlap: float | None = Field(default=None, ge=0, lt=1, description="Share of a window that neighbours share")
     blend: Literal["gaussian", "hann", "linear", "flat", "centre"] | None = Field(
@@ -84,6 +88,19 @@ class SegmentStep(Part):
     )
     offset: _Finite | None = Field(default=None, description="Physical value of a stored 0, for all bands")
     mask_clouds: bool = Field(default=False, description="Leave out cloud and shadow by the product's own mask")
+    aoi: Line | None = Field(default=None, description="File of polygons, FILE or FILE:LAYER: what of scenes is wanted")
+    bbox: Annotated[tuple[_Finite, ...], Field(min_length=4, max_length=4)] | None = Field(
+        default=None, description="West, south, east and north instead, in degrees or in bbox_crs"
+    )
+    bbox_crs: Line | None = Field(default=None, description="What the box is in, x before y, such as EPSG:32633")
+
+    @model_validator(mode="after")
+    def _one_area(self) -> Self:
+        if self.aoi is not None and self.bbox is not None:
+            raise ValueError("aoi and bbox exclude one another: give one of them")
+        if self.bbox_crs is not None and self.bbox is None:
+            raise ValueError("bbox_crs is of no use without bbox: leave it out, or give the box")
+        return self
 
 
 class _Polygons(Part):

@@ -29,14 +29,26 @@ class ScenePlan:
 
     @property
     def n_windows(self) -> int:
-        """Windows of the scene, each counted once."""
-        return self.recipe.lattice.n_windows
+        """Windows of the scene, each counted once; of an area of interest those that touch it."""
+        recipe = self.recipe
+        return recipe.lattice.n_windows if recipe.inside is None else int(recipe.inside.touched(recipe.lattice).sum())
 
     @property
     def n_forward(self) -> int:
         """Windows that are computed at most: those on block borders once for each block."""
         # blocks are the product of spans of rows and spans of columns, and so are their windows
-        lattice = self.recipe.lattice
+        lattice, inside = self.recipe.lattice, self.recipe.inside
+        if inside is not None:
+            touched = inside.touched(lattice)
+            parts = [part for block in self.blocks if (part := inside.within(block)) is not None]
+            return sum(
+                int(
+                    touched[
+                        np.ix_(lattice.rows.touching(p.row_off, p.row_end), lattice.cols.touching(p.col_off, p.col_end))
+                    ].sum()
+                )
+                for p in parts
+            )
         rows = {(b.row_off, b.row_end) for b in self.blocks}
         cols = {(b.col_off, b.col_end) for b in self.blocks}
         return sum(len(lattice.rows.touching(*r)) for r in rows) * sum(len(lattice.cols.touching(*c)) for c in cols)

@@ -15,6 +15,7 @@ __all__ = ["check_room", "needed_bytes"]
 _RASTERS = 3.4
 _PER_CLASS = 1.1
 _PER_FORMAT = 6.0
+_NOTHING = 2.7  # outside of an area of interest only the uncompressed copies take room
 _LEAST = 0.05
 """Share of that which a scene of large even fields or much nodata may get by with: with less room, none does."""
 
@@ -24,7 +25,9 @@ def needed_bytes(plan: ScenePlan, options: Options) -> int:
     scene = plan.recipe.scene
     n_probabilities = plan.recipe.model.n_classes if options.probabilities else 0
     per_pixel = _RASTERS + _PER_CLASS * n_probabilities + _PER_FORMAT * len(options.formats)
-    return int(scene.height * scene.width * per_pixel)
+    pixels, inside = scene.height * scene.width, plan.recipe.inside
+    wanted = pixels if inside is None else inside.n_pixels
+    return int(wanted * per_pixel + (pixels - wanted) * _NOTHING)
 
 
 def check_room(output: Path, needed: int) -> str | None:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,13 @@ def plan_run(
                 mask_clouds=options.mask_clouds,
             )
             scene = replace(scene, id=name)
-            recipe = recipe_for(scene, model, options.choices)
+            inside = None if options.aoi is None else options.aoi.inside(scene.geobox)
+            if options.aoi is not None and inside is None:
+                reason = f"{printable(href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
+                listen(Event(kind="outside", scene=name, text=reason))
+                yield SceneOutcome(href=href, id=name, status="outside", error=reason)
+                continue
+            recipe = recipe_for(scene, model, options.choices, inside=inside)
             plan = ScenePlan(recipe=recipe, blocks=plan_blocks(scene, block_size=options.block_size, at_once=at_once))
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             message = named(error, href)
@@ -154,7 +160,7 @@ def _record(summary: Summary, model: Model, options: Options, started: datetime)
         "seconds": round(summary.seconds, 3),
         "versions": versions(),
         "model": {"name": model.card.name, "version": model.card.version, "digest": model.digest},
-        "options": asdict(replace(options, zones=None)) | options.parameters,
+        "options": options.as_asked,
         "scenes": [
             {
                 "id": o.id,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,8 @@ from torch import nn
 from geoseg.errors import ModelError
 from geoseg.inference.blend import BLENDS, weights
 from geoseg.inference.engine import Engine
-from geoseg.inference.lattice import Block, Lattice
+from geoseg.inference.inside import Inside
+from geoseg.inference.lattice import Block, Lattice, blocks
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stream import stream
 
@@ -218,7 +220,7 @@ def test_the_cut_does_not_show_in_a_single_bit(cut: tuple[Lattice, Block, dict[s
     np.testing.assert_array_equal(part[:, seen], once[:, *inside(block)][:, seen])
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(
     size=st.tuples(st.integers(5, 45), st.integers(5, 45)),
     window=st.integers(3, 16),
@@ -372,3 +374,67 @@ def test_a_model_of_another_resolution_is_refused() -> None:
     reader = scene_of(20, 20)
     with pytest.raises(ModelError, match="one value per class for every pixel"):
         run(nn.MaxPool2d(2), reader, Lattice.cover(20, 20, window=8, overlap=0), n_classes=2)
+
+
+holes = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59), st.integers(1, 25), st.integers(1, 25)), max_size=3)
+
+
+@settings(max_examples=12)
+@given(boxes=holes.filter(bool), step=st.integers(8, 60), align=st.sampled_from([1, 16]))
+def test_an_area_of_interest_changes_no_bit_inside_of_it_and_nothing_else_is_read(
+    boxes: list[tuple[int, int, int, int]], step: int, align: int
+) -> None:
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 255, (2, 60, 60), dtype=np.uint8)
+    valid = rng.random((60, 60)) > 0.1
+    lattice = Lattice.cover(60, 60, window=16, overlap=0.25)
+    area = shapely.union_all([shapely.box(c, r, c + w, r + h) for r, c, h, w in boxes])
+    asked = Inside(height=60, width=60, outline=shapely.to_wkb(area), digest="", label="")
+    network, engine = whole_and_counting()
+    how: dict[str, Any] = {
+        "normalise": Normalisation(gain=(0.01, 0.02), bias=(-1.0, 0.5)),
+        "n_classes": 3,
+        "align": align,
+    }
+    whole, _ = gathered(stream(ArrayReader(pixels, valid), engine, lattice, block_of(60, 60), **how), 60, 60)
+    mask = asked.mask(0, 0, 60, 60)
+    seen_before = network.seen
+    reader = ArrayReader(pixels, valid)
+    result, wanted = np.zeros_like(whole), np.zeros((60, 60), np.bool_)
+    for block in blocks(60, 60, block_height=step, block_width=60):
+        part = stream(reader, engine, lattice, block, inside=asked, **how)
+        result[:, block.row_off : block.row_end], wanted[block.row_off : block.row_end] = gathered(
+            part, block.height, 60, block.row_off
+        )
+    np.testing.assert_array_equal(wanted, mask & valid)
+    np.testing.assert_array_equal(result[:, wanted], whole[:, wanted])
+    touched = asked.touched(lattice)
+    needed = np.zeros((60, 60), np.bool_)
+    for i, j in zip(*np.nonzero(touched), strict=True):
+        row, col = lattice.rows.starts[i], lattice.cols.starts[j]
+        needed[row : row + 16, col : col + 16] = True
+    # reads come in whole rows of the pieces that lattice rows add, and end on rows of the file's blocks
+    assert not reader.asked[:, ~needed.any(axis=0)].any()
+    if step == 60:
+        assert reader.asked.max() <= 1
+        assert (reader.asked[needed] == 1).all()
+        assert network.seen - seen_before <= touched.sum()
+
+
+def whole_and_counting() -> tuple[Counting, Engine]:
+    network = Counting(convolutions())
+    return network, Engine(network=network, device=CPU, batch_size=1, precision="float32")
+
+
+def block_of(height: int, width: int) -> Block:
+    return Block(row_off=0, col_off=0, height=height, width=width)
+
+
+def gathered(rows: Any, height: int, width: int, row_off: int = 0) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """All logits (class, row, col) of a block, 0 where not wanted, and where they are."""
+    logits, valid = np.zeros((3, height, width), np.float32), np.zeros((height, width), np.bool_)
+    for piece in rows:
+        inside = slice(piece.row_off - row_off, piece.row_off - row_off + len(piece.valid))
+        valid[inside] = piece.valid
+        logits[:, inside] = np.where(piece.valid, piece.logits.numpy(), 0)
+    return logits, valid

@@ -38,6 +38,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"steps": {"segment": {"scale": 0}}}, "steps.segment.scale", "gives no physical values"),
     ({"steps": {"segment": {"bands": []}}}, "steps.segment.bands", "at least 1"),
     ({"steps": {"segment": {"force": 1}}}, "steps.segment.force", "boolean"),
+    ({"steps": {"segment": {"aoi": "a.gpkg", "bbox": [1, 2, 3, 4]}}}, "line 7: steps.segment", "exclude one another"),
+    ({"steps": {"segment": {"bbox": [1, 2, 3]}}}, "steps.segment.bbox", "at least 4"),
+    ({"steps": {"segment": {"bbox_crs": "EPSG:4326"}}}, "steps.segment", "of no use without bbox"),
     ({"steps": {"vectorize": {"formats": ["kml"]}}}, "steps.vectorize.formats[0]", "'gpkg'"),
     ({"steps": {"vectorize": {"formats": ["gpkg", "gpkg"]}}}, "steps.vectorize.formats", "twice"),
     ({"steps": {"vectorize": {"min_area": "5"}}}, "steps.vectorize.min_area", "pattern"),
@@ -130,6 +133,7 @@ FULL: dict[str, Any] = {
             "window": 64, "overlap": 0.5, "blend": "hann", "batch_size": 2, "device": "cpu", "precision": "float32",
             "threads": 1, "block_size": 1024, "seed": 3, "force": True, "probabilities": True,
             "bands": ["green", "red", "nir"], "scale": 0.0001, "offset": -0.1, "mask_clouds": True,
+            "bbox": [13.5, 45.0, 14.0, 45.3], "bbox_crs": "EPSG:4326",
         },
         "vectorize": {
             "formats": ["fgb", "gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "10 m", "connectivity": 8,
@@ -166,8 +170,8 @@ def test_a_file_with_every_key_is_read_and_fits_the_schema(tmp_path: Path) -> No
     # no key of the format is missing in this test
     schema = pipeline_schema()
     known = len(schema["properties"]) + sum(len(part["properties"]) for part in schema["$defs"].values())
-    # ... but scheduler and scheduler_file, which exclude workers, and keep_dates, which excludes keep_days
-    assert keys(PLAIN | FULL) == known - 3
+    # ... but scheduler and scheduler_file, which exclude workers, keep_dates, which excludes keep_days, and aoi
+    assert keys(PLAIN | FULL) == known - 4
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
@@ -239,7 +243,8 @@ def test_a_folder_that_is_not_there_does_not_pass_for_an_empty_one(tmp_path: Pat
 
 CHANGED: list[tuple[str, Any]] = [
     ("window", 96), ("overlap", 0.1), ("blend", "flat"), ("precision", "auto"), ("seed", 4), ("force", False),
-    ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0), ("mask_clouds", False),
+    ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0),
+    ("mask_clouds", False), ("bbox", [13.5, 45.0, 14.0, 45.2]), ("bbox_crs", "EPSG:4258"),
     ("formats", ["gpkg"]), ("min_area", "1ha"), ("smooth", False), ("simplify", "1px"), ("connectivity", 4),
 ]  # fmt: skip
 SAME = [("batch_size", 3), ("device", "auto"), ("threads", 2), ("block_size", 512)]
