@@ -15,7 +15,15 @@ from geoseg.change.table_file import read_rows
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.legend import Legend
 
-__all__ = ["USUAL_PRIOR", "PairNumber", "PosteriorRule", "pair_weights", "parse_prior", "read_pair_numbers"]
+__all__ = [
+    "USUAL_PRIOR",
+    "PairNumber",
+    "PosteriorRule",
+    "numbers_of_pairs",
+    "pair_weights",
+    "parse_prior",
+    "read_pair_numbers",
+]
 
 USUAL_PRIOR: Final = 0.05
 """Share of the land that changes, if nobody knows better: without any, each of the many kinds of change would be as
@@ -104,7 +112,7 @@ def pair_weights(legend: Legend, rule: PosteriorRule, implausible: NDArray[np.bo
     k = len(legend)
     ratio = np.ones((k, k))
     if isinstance(rule.prior, tuple):
-        joint = _numbers(legend, rule.prior, 0.0, table="prior")
+        joint = numbers_of_pairs(legend, rule.prior, 0.0, table="prior")
         for axis, date in ((1, "before"), (0, "after")):
             empty = np.flatnonzero(joint.sum(axis=axis) <= 0)
             if len(empty):
@@ -118,11 +126,21 @@ def pair_weights(legend: Legend, rule: PosteriorRule, implausible: NDArray[np.bo
         ratio = prior_ratio(np.where(stays, (1 - rule.prior) / k, rule.prior / (k * (k - 1))))
     if implausible is not None:
         ratio = np.where(implausible[:k, :k], 0.0, ratio)
-    return PairWeights(ratio=ratio, cost=_numbers(legend, rule.costs, 1.0, table="table of costs"))
+    return PairWeights(ratio=ratio, cost=numbers_of_pairs(legend, rule.costs, 1.0, table="table of costs"))
 
 
-def _numbers(legend: Legend, rows: Sequence[PairNumber], default: float, *, table: str) -> NDArray[np.float64]:
-    """(K, K) the number of each pair; of several rows that name it the last."""
+def numbers_of_pairs(legend: Legend, rows: Sequence[PairNumber], default: float, *, table: str) -> NDArray[np.float64]:
+    """(K, K) the number of each pair; of several rows that name it the last.
+
+    Args:
+        legend: Of both dates.
+        rows: What a table says.
+        default: Of pairs that no row names.
+        table: What it is called in messages.
+
+    Raises:
+        ParameterError: If a row names a class that the legend lacks.
+    """
     numbers = np.full((len(legend), len(legend)), default)
     for row in rows:
         at = np.ix_(*(places_named(legend, text, table=table) for text in (row.source, row.target)))
