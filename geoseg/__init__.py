@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from geoseg.area.class_areas import class_areas
+    from geoseg.change.change_series import change_series
     from geoseg.change.detect import detect_change
     from geoseg.evaluate.assess import evaluate_map
     from geoseg.inference.recipe import Choices
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Choices",
     "__version__",
+    "change_series",
     "class_areas",
     "detect_change",
     "evaluate_map",
@@ -41,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "Choices": "geoseg.inference.recipe",
+    "change_series": "geoseg.change.change_series",
     "class_areas": "geoseg.area.class_areas",
     "detect_change": "geoseg.change.detect",
     "evaluate_map": "geoseg.evaluate.assess",

@@ -11,10 +11,9 @@ from geoseg.change.block_change import block_change, map_areas, recounted
 from geoseg.change.codes import ChangeCodes
 from geoseg.change.comparison import Comparison, Rules
 from geoseg.change.features import change_table
-from geoseg.change.maps import ClassSource, source_of_array
+from geoseg.change.maps import shares_of_array, source_of_array
 from geoseg.change.posterior_rule import PosteriorRule
 from geoseg.change.registration import Shift
-from geoseg.change.shares import ClassShares, ShareArray
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.transitions import Transitions
 from geoseg.errors import ParameterError
@@ -176,7 +175,7 @@ def detect_change(
     two = source_of_array("the map after", after, after_legend or legend, conf[1])
     rules = rules or Rules()
     if probabilities is not None:
-        one, two = (replace(s, shares=_shares(s, p)) for s, p in zip((one, two), probabilities, strict=True))
+        one, two = (replace(s, shares=shares_of_array(s, p)) for s, p in zip((one, two), probabilities, strict=True))
         rules = replace(rules, posterior=rules.posterior or PosteriorRule())
     comparison = Comparison.of(one, two, rules)
     height, width = (int(n) for n in comparison.geobox.shape)
@@ -213,21 +212,6 @@ def detect_change(
         shift=comparison.shift,
         notes=comparison.notes,
     )
-
-
-def _shares(source: ClassSource, probabilities: "xr.DataArray") -> ClassShares:
-    """The class probabilities of a map in memory."""
-    pixels = probabilities.to_numpy()
-    names = [str(n) for n in probabilities["class"].to_numpy()] if "class" in probabilities.coords else []
-    by_name = [c.value for n in names for c in source.legend if c.name == n]
-    values = by_name if len(by_name) == len(names) > 0 else list(source.legend.values)
-    if pixels.dtype != np.uint8 or pixels.shape != (len(values), *source.geobox.shape):
-        raise ParameterError(
-            f"probabilities of {source.name} of {pixels.dtype} and shape {pixels.shape}: give uint8, 254 for 1, of "
-            f"shape {(len(values), *source.geobox.shape)}, with the class names along class if they are not those of "
-            f"the legend ({', '.join(source.legend.names)})"
-        )
-    return ClassShares(read=ShareArray(shares=np.ascontiguousarray(pixels)), values=tuple(values))
 
 
 def _merged(codes: Any, comparison: Comparison, min_area: MinArea) -> Any:

@@ -1,6 +1,7 @@
-"""Two grids as one: the part of the first that the second covers, and where its pixels lie in the second."""
+"""Several grids as one: the part of the first that the others cover, and where its pixels lie in each."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,7 +13,7 @@ from pyproj import Transformer
 from geoseg.change.sampling import Sampled, Shifted
 from geoseg.errors import InputError
 
-__all__ = ["Alignment", "align"]
+__all__ = ["Alignment", "align", "align_all"]
 
 _SAME: Final = 0.01  # pixels that two grids may differ by and be the same one
 _MOST_ERROR: Final = 0.02  # pixels of the second map, in the middle between nodes
@@ -48,13 +49,71 @@ def align(before: GeoBox, after: GeoBox, *, names: tuple[str, str] = ("the first
     Raises:
         InputError: If they do not overlap.
     """
+    placed, window, notes = _placed(before, after, names)
+    top, left, bottom, right = window
+    if _is_part(window, before, [(placed, after)]):
+        notes = (*notes, _common_part(window, before, names[0]))
+    common = before[top:bottom, left:right]
+    return Alignment(geobox=common, row_off=top, col_off=left, after=_from(placed, window, common), notes=notes)
+
+
+def align_all(
+    grids: Sequence[GeoBox], *, names: Sequence[str]
+) -> tuple[GeoBox, tuple[Shifted | Sampled, ...], tuple[str, ...]]:
+    """The common grid of several maps: pixels of the first, where all others lie.
+
+    Args:
+        grids: Of the maps, in their order.
+        names: What they are called in messages.
+
+    Returns:
+        The grid; where its pixels lie in each map, the first one too; and what a user wants to know.
+
+    Raises:
+        InputError: If they have no area in common.
+    """
+    first = grids[0]
+    window = (0, 0, int(first.shape[0]), int(first.shape[1]))
+    found: list[tuple[Shifted | Sampled, GeoBox]] = []
+    notes: tuple[str, ...] = ()
+    for grid, name in zip(grids[1:], names[1:], strict=True):
+        placed, there, said = _placed(first, grid, (names[0], name))
+        window = (
+            max(window[0], there[0]), max(window[1], there[1]), min(window[2], there[2]), min(window[3], there[3])
+        )  # fmt: skip
+        if window[0] >= window[2] or window[1] >= window[3]:
+            raise InputError(
+                f"no area is common to {', '.join(names[: len(found) + 2])}, though each overlaps {names[0]}: give "
+                "maps of one place"
+            )
+        found.append((placed, grid))
+        notes += said
+    if _is_part(window, first, found):
+        notes = (*notes, _common_part(window, first, names[0]))
+    common = first[window[0] : window[2], window[1] : window[3]]
+    every: list[Shifted | Sampled] = [Shifted(row_off=0, col_off=0), *(placed for placed, _ in found)]
+    return common, tuple(_from(placed, window, common) for placed in every), notes
+
+
+_Window = tuple[int, int, int, int]
+"""First and end row and column in the first map, (top, left, bottom, right)."""
+
+
+def _placed(
+    before: GeoBox, after: GeoBox, names: tuple[str, str]
+) -> tuple[Shifted | Sampled, _Window, tuple[str, ...]]:
+    """Where the pixels of the first grid lie in the second, the part of it that the second covers, and what to say.
+
+    Raises:
+        InputError: If they do not overlap.
+    """
     same_crs = _is_same_crs(before, after)
     shape = int(after.shape[0]), int(after.shape[1])
     shift = _whole_shift(before, after) if same_crs else None
     if shift is not None:
         top, left = max(0, -shift[0]), max(0, -shift[1])
         bottom, right = (min(int(n), m - s) for n, m, s in zip(before.shape, shape, shift, strict=True))
-        placed: Shifted | Sampled = Shifted(row_off=shift[0] + top, col_off=shift[1] + left)
+        placed: Shifted | Sampled = Shifted(row_off=shift[0], col_off=shift[1])
         notes: tuple[str, ...] = ()
     else:
         sampled = _sampled(before, after, same_crs=same_crs)
@@ -65,15 +124,26 @@ def align(before: GeoBox, after: GeoBox, *, names: tuple[str, str] = ("the first
             f"{names[0]} and {names[1]} do not overlap: the first covers {_where(before)}, the second {_where(after)}; "
             "give two maps of one place"
         )
-    if (top, left, bottom, right) != (0, 0, *before.shape) or (
-        shift is not None and (bottom - top, right - left) != shape
-    ):
-        part = f"{bottom - top} x {right - left} px of {names[0]}, which has {before.shape[0]} x {before.shape[1]} px"
-        notes = (*notes, f"only the common area is compared: {part}")
-    common = before[top:bottom, left:right]
+    return placed, (top, left, bottom, right), notes
+
+
+def _from(placed: Shifted | Sampled, window: _Window, common: GeoBox) -> Shifted | Sampled:
+    """The same counted from the first pixel of the common grid."""
     if isinstance(placed, Sampled):
-        placed = replace(placed, to_map=common.affine)
-    return Alignment(geobox=common, row_off=top, col_off=left, after=placed, notes=notes)
+        return replace(placed, to_map=common.affine)
+    return Shifted(row_off=placed.row_off + window[0], col_off=placed.col_off + window[1])
+
+
+def _is_part(window: _Window, first: GeoBox, others: Sequence[tuple[Shifted | Sampled, GeoBox]]) -> bool:
+    """Whether the common area leaves out a part of the first map, or of another on its grid."""
+    shape = window[2] - window[0], window[3] - window[1]
+    same = [grid for placed, grid in others if isinstance(placed, Shifted)]
+    return any(shape != (int(grid.shape[0]), int(grid.shape[1])) for grid in (first, *same))
+
+
+def _common_part(window: _Window, first: GeoBox, name: str) -> str:
+    part = f"{window[2] - window[0]} x {window[3] - window[1]} px of {name}"
+    return f"only the common area is compared: {part}, which has {first.shape[0]} x {first.shape[1]} px"
 
 
 def _is_same_crs(before: GeoBox, after: GeoBox) -> bool:

@@ -1,9 +1,9 @@
-"""Two legends as one: classes are the same where their names are, or where a crosswalk says so."""
+"""Legends of several maps as one: classes are the same where their names are, or where a crosswalk says so."""
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,18 @@ from geoseg.change.table_file import read_rows
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.legend import NODATA, Legend, LegendClass
 
-__all__ = ["CommonLegend", "CrosswalkRow", "common_legend", "named_class", "places_named", "read_crosswalk"]
+__all__ = [
+    "CommonLegend",
+    "CrosswalkRow",
+    "common_legend",
+    "legend_of_all",
+    "named_class",
+    "places_named",
+    "read_crosswalk",
+]
 
-Side = Literal["before", "after", "both"]
-_SIDES: Final = ("before", "after", "both")
+_SIDES: Final = ("before", "after")
+_ALL: Final = ("both", "all")
 _ANY: Final = "*"
 
 
@@ -24,8 +32,9 @@ _ANY: Final = "*"
 class CrosswalkRow:
     """One class of a map, and what it counts as."""
 
-    side: Side
-    """Which map it is a class of."""
+    side: str
+    """Which map it is a class of: ``before``, ``after`` or ``both``; of a series its number, from ``1`` on, or
+    ``all``."""
     source: str
     """The class, by name or value."""
     target: str
@@ -34,16 +43,24 @@ class CrosswalkRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CommonLegend:
-    """The classes of two maps in one legend."""
+    """The classes of several maps in one legend."""
 
     legend: Legend
-    """Classes of the first map, then those that only the second has."""
-    before: NDArray[np.uint8]
-    """(256,) place of each class value of the first map, see `geoseg.change.index.places`."""
-    after: NDArray[np.uint8]
-    """(256,) likewise of the second."""
+    """Classes of the first map, then those that only later ones have."""
+    lookups: tuple[NDArray[np.uint8], ...]
+    """For each map (256,) place of each of its class values, see `geoseg.change.index.places`."""
     notes: tuple[str, ...]
     """What a user wants to know: how classes were matched, and which have no counterpart."""
+
+    @property
+    def before(self) -> NDArray[np.uint8]:
+        """(256,) place of each class value of the first map."""
+        return self.lookups[0]
+
+    @property
+    def after(self) -> NDArray[np.uint8]:
+        """(256,) likewise of the second."""
+        return self.lookups[1]
 
 
 def read_crosswalk(
@@ -52,7 +69,8 @@ def read_crosswalk(
     """The crosswalk in a CSV file with the columns ``from``, ``to`` and, if it is needed, ``map``.
 
     ``from`` is a class by name or value, ``to`` the name of the class that it counts as, ``map`` is ``before``,
-    ``after`` or ``both`` (which is what an empty cell means).
+    ``after`` or ``both`` (which is what an empty cell means), of a series the number of a map, by date from 1 on, or
+    ``all``.
 
     Args:
         path: The table.
@@ -62,13 +80,14 @@ def read_crosswalk(
         InputError: If it is no such table.
     """
     rows = []
-    meant: dict[str, Side] = {sides[0]: "before", sides[1]: "after", "both": "both", "": "both"}
+    meant = {sides[0]: "before", sides[1]: "after", "both": "both", "all": "all", "": "both"}
     for n, row in read_rows(path, needed=("from", "to"), allowed=("map",)):
-        side = meant.get(row.get("map", "").lower())
+        word = row.get("map", "").lower()
+        side = word if word.isascii() and word.isdigit() else meant.get(word)
         if side is None or not row["from"] or not row["to"]:
             raise InputError(
                 f"{printable(path)}: line {n} is not understood: write a class, what it counts as, and {sides[0]}, "
-                f"{sides[1]} or both as its map"
+                f"{sides[1]} or both as its map (of a series its number or all)"
             )
         rows.append(CrosswalkRow(side=side, source=row["from"], target=row["to"]))
     if not rows:
@@ -101,7 +120,7 @@ def places_named(legend: Legend, text: str, *, table: str) -> list[int]:
     found = named_class(legend, text)
     if found is None:
         raise ParameterError(
-            f"the {table} names {printable(text)!r}, which is no class of the two maps ({_listed(legend.names)}): mend "
+            f"the {table} names {printable(text)!r}, which is no class of the maps ({_listed(legend.names)}): mend "
             "that row"
         )
     return [legend.values.index(found.value)]
@@ -115,23 +134,17 @@ def common_legend(
     crosswalk: Sequence[CrosswalkRow] = (),
     names: tuple[str, str] = ("the first map", "the second map"),
 ) -> CommonLegend:
-    """One legend for two maps.
-
-    Classes with the same name, whatever its case, are one, whatever their values. A class keeps its value in the first
-    map; one that only the second has keeps its own where it is free. Without a crosswalk, maps of which no class has a
-    counterpart are refused: a comparison would call everything change.
+    """One legend for two maps: `legend_of_all` of both.
 
     Args:
         before: Of the first map.
         after: Of the second.
-        named: Whether each map has names of its own. Without a crosswalk, classes are matched by value where one has
-            none, and its classes take the names of the other.
+        named: Whether each map has names of its own.
         crosswalk: Classes that count as others.
         names: What the maps are called in messages.
 
     Raises:
-        ParameterError: If the crosswalk names a class that no map has, or one twice; if no class has a counterpart; or
-            if there are too many classes.
+        ParameterError: Likewise.
 
     Example:
         >>> one = Legend(classes=(LegendClass(value=1, name="Water", color="#0000ff"),))
@@ -139,12 +152,38 @@ def common_legend(
         >>> common_legend(one, two).after[8]
         np.uint8(0)
     """
-    sides = (before, after)
+    return legend_of_all((before, after), named=named, crosswalk=crosswalk, names=names)
+
+
+def legend_of_all(
+    legends: Sequence[Legend],
+    *,
+    named: Sequence[bool],
+    crosswalk: Sequence[CrosswalkRow] = (),
+    names: Sequence[str],
+) -> CommonLegend:
+    """One legend for several maps.
+
+    Classes with the same name, whatever its case, are one, whatever their values. A class keeps its value in the first
+    map that has it, where it is free. Without a crosswalk, a map of which no class has a counterpart in another is
+    refused: a comparison would call everything change.
+
+    Args:
+        legends: Of the maps, in their order.
+        named: Whether each map has names of its own. Without a crosswalk, classes are matched by value where one has
+            none, and take the names of the first map that has some.
+        crosswalk: Classes that count as others.
+        names: What the maps are called in messages.
+
+    Raises:
+        ParameterError: If the crosswalk names a map or class that is not there, or one twice; if no class has a
+            counterpart; or if there are too many classes.
+    """
     by_value = not all(named) and not crosswalk
-    renamed = _renamed(sides, crosswalk, names)
+    renamed = _renamed(legends, crosswalk, names)
     keys: dict[str, LegendClass] = {}
     lookups, own = [], []
-    for side, legend in enumerate(sides):
+    for side, legend in enumerate(legends):
         lookup = np.full(256, UNKNOWN, dtype=np.uint8)
         mine: dict[str, LegendClass] = {}
         for c in legend:
@@ -163,39 +202,56 @@ def common_legend(
         own.append(mine)
     if len(keys) > MOST_CLASSES:
         raise ParameterError(
-            f"{names[0]} and {names[1]} have {len(keys)} classes together: change is told between at most "
+            f"{' and '.join(names)} have {len(keys)} classes together: change is told between at most "
             f"{MOST_CLASSES}; unite some with a crosswalk"
         )
-    shared = [k for k in keys if all(k in mine for mine in own)]
-    # the classes of a map without names are the values that occur: two may well have none in common
-    if not shared and not by_value:
-        raise ParameterError(
-            f"no class of {names[0]} ({_listed(before.names)}) is one of {names[1]} ({_listed(after.names)}): "
-            "say which is which with a crosswalk"
-        )
-    classes = _classes([(own[1] if named == (False, True) else own[0]).get(k) or (own[0] | own[1])[k] for k in keys])
+    shared = {k for k in keys if sum(k in mine for mine in own) > 1}
+    _refuse_strangers(legends, own, shared, names, by_value=by_value)
+    # the first that has names of its own tells what a class is called
+    order = sorted(range(len(own)), key=lambda i: not named[i]) if by_value else range(len(own))
+    classes = _classes([next(own[i][k] for i in order if k in own[i]) for k in keys])
     notes = []
     if by_value and any(named):
-        notes.append(f"classes are matched by value: {names[named.index(False)]} has no names for them")
+        nameless = [name for name, has in zip(names, named, strict=True) if not has]
+        notes.append(f"classes are matched by value: {_listed(nameless)} has no names for them")
     for mine, name in zip(own, names, strict=True):
         alone = [c.name for k, c in mine.items() if k not in shared]
         if alone and shared:
             notes.append(f"only {name} has: {_listed(alone)}")
     return CommonLegend(
-        legend=Legend(classes=classes, nodata=_free_nodata(classes)),
-        before=lookups[0],
-        after=lookups[1],
-        notes=tuple(notes),
+        legend=Legend(classes=classes, nodata=_free_nodata(classes)), lookups=tuple(lookups), notes=tuple(notes)
     )
 
 
+def _refuse_strangers(
+    legends: Sequence[Legend],
+    own: Sequence[dict[str, LegendClass]],
+    shared: set[str],
+    names: Sequence[str],
+    *,
+    by_value: bool,
+) -> None:
+    """Refuse a map of which no class is one of another."""
+    # the classes of a map without names are the values that occur: two may well have none in common
+    strangers = [i for i, mine in enumerate(own) if not by_value and not shared & set(mine)]
+    if strangers and len(own) > 1:
+        at = strangers[0]
+        rest = [i for i in range(len(own)) if i != at]
+        others = " or ".join(f"{names[i]} ({_listed(legends[i].names)})" for i in rest[:2])
+        more = f" or {len(rest) - 2} more" if len(rest) > 2 else ""
+        raise ParameterError(
+            f"no class of {names[at]} ({_listed(legends[at].names)}) is one of {others}{more}: "
+            "say which is which with a crosswalk"
+        )
+
+
 def _renamed(
-    sides: tuple[Legend, Legend], crosswalk: Sequence[CrosswalkRow], names: tuple[str, str]
-) -> tuple[dict[int, str], dict[int, str]]:
+    sides: Sequence[Legend], crosswalk: Sequence[CrosswalkRow], names: Sequence[str]
+) -> tuple[dict[int, str], ...]:
     """For each map the class values that count as another class, with its name."""
-    renamed: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    renamed: tuple[dict[int, str], ...] = tuple({} for _ in sides)
     for row in crosswalk:
-        wanted = (0, 1) if row.side == "both" else (_SIDES.index(row.side),)
+        wanted = _wanted(row, len(sides))
         found = [(side, c) for side in wanted if (c := named_class(sides[side], row.source)) is not None]
         if not found:
             where = " or ".join(names[side] for side in wanted)
@@ -211,6 +267,20 @@ def _renamed(
                 )
             renamed[side][c.value] = row.target
     return renamed
+
+
+def _wanted(row: CrosswalkRow, n: int) -> Sequence[int]:
+    """Which maps a row of a crosswalk is about."""
+    if row.side in _ALL:
+        return range(n)
+    if row.side in _SIDES and n == len(_SIDES):
+        return (_SIDES.index(row.side),)
+    if row.side.isdigit() and 1 <= int(row.side) <= n:
+        return (int(row.side) - 1,)
+    raise ParameterError(
+        f"the crosswalk says {printable(row.side)!r} of {printable(row.source)!r}: write "
+        + ("before, after or both" if n == len(_SIDES) else f"the number of a map by date, 1 to {n}, or all")
+    )
 
 
 def _classes(meant: Sequence[LegendClass]) -> tuple[LegendClass, ...]:

@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.change.sampling import ReadMap
-from geoseg.change.shares import ClassShares, shares_of_file
+from geoseg.change.shares import ClassShares, ShareArray, shares_of_file
 from geoseg.errors import InputError, ParameterError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
@@ -23,7 +23,7 @@ from geoseg.scene.guard import open_raster
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["ArrayMap", "ClassSource", "FileMap", "source_of_array", "source_of_file"]
+__all__ = ["ArrayMap", "ClassSource", "FileMap", "shares_of_array", "source_of_array", "source_of_file"]
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
@@ -131,7 +131,7 @@ def source_of_file(
 
 
 def source_of_array(
-    name: str, classes: "xr.DataArray", legend: Legend | None, confidence: "xr.DataArray | None"
+    name: str, classes: "xr.DataArray", legend: Legend | None, confidence: "xr.DataArray | None" = None
 ) -> ClassSource:
     """A class map in memory as a side of a comparison.
 
@@ -170,3 +170,27 @@ def source_of_array(
         has_confidence=confidence is not None,
         extend=extend,
     )
+
+
+def shares_of_array(source: ClassSource, probabilities: "xr.DataArray") -> ClassShares:
+    """The class probabilities of a map in memory.
+
+    Args:
+        source: The map.
+        probabilities: (class, rows, cols) uint8, 254 for 1, on its grid, named along ``class`` or else in the order of
+            the legend.
+
+    Raises:
+        ParameterError: If they are not a band of bytes for each class on the grid of the map.
+    """
+    pixels = probabilities.to_numpy()
+    names = [str(n) for n in probabilities["class"].to_numpy()] if "class" in probabilities.coords else []
+    by_name = [c.value for n in names for c in source.legend if c.name == n]
+    values = by_name if len(by_name) == len(names) > 0 else list(source.legend.values)
+    if pixels.dtype != np.uint8 or pixels.shape != (len(values), *source.geobox.shape):
+        raise ParameterError(
+            f"probabilities of {source.name} of {pixels.dtype} and shape {pixels.shape}: give uint8, 254 for 1, of "
+            f"shape {(len(values), *source.geobox.shape)}, with the class names along class if they are not those of "
+            f"the legend ({', '.join(source.legend.names)})"
+        )
+    return ClassShares(read=ShareArray(shares=np.ascontiguousarray(pixels)), values=tuple(values))

@@ -247,4 +247,4 @@ def _training(legend: Legend, rule: TemporalRule) -> Floats:
             f"the table of shares in training has none for {printable(legend.names[int(np.argmin(shares))])!r}: give "
             "each class of the maps one"
         )
-    return shares * k / shares.sum()
+    return np.asarray(shares * k / shares.sum())

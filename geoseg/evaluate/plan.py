@@ -100,7 +100,7 @@ class Plan:
             prediction=prediction.read,
             prediction_nodata=prediction.legend.nodata,
             alignment=alignment,
-            common=replace(common, before=lookup),
+            common=replace(common, lookups=(lookup, common.after)),
             window_px=window,
             unit_px=unit,
             notes=(*alignment.notes, *common.notes),

@@ -1,25 +1,22 @@
 """Two class maps in files -> a folder of change: map, polygons, tables, item, all appearing together."""
 
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geoseg.change.comparison import Comparison
 from geoseg.change.maps import ClassSource, source_of_file
-from geoseg.errors import InputError, OutputError, SceneError, printable
+from geoseg.errors import InputError, SceneError, printable
 from geoseg.jobs.change_blocks import Compared, compare_blocks, recount_parts
 from geoseg.jobs.change_maps import find_map
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_publish import Publisher
 from geoseg.jobs.cluster import helpers
+from geoseg.jobs.finished import parts_folder, standing
 from geoseg.jobs.mapping_unit import merge_parts
-from geoseg.jobs.results import fault_in, read_item
 from geoseg.outputs.staging import staging
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
@@ -58,7 +55,7 @@ def change_pair(
     if options.rules.posterior is not None:
         more += [m.probabilities for m in maps]
     key = options.key((*prints, *(fingerprint(each) for each in more if each is not None)))
-    done = _standing(output, key, options)
+    done = standing(output, key, lambda item: _finished(output, item), overwrite=options.overwrite)
     if done is not None:
         return done
     notes = [*_dates(maps), *(f"{printable(m.name)}: {n}" for m, r in zip(maps, rasters, strict=True) for n in r.notes)]
@@ -67,7 +64,7 @@ def change_pair(
         source_of_file(r, m.confidence, m.probabilities if by_shares else None)
         for r, m in zip(rasters, maps, strict=True)
     ]
-    with helpers() as (executor, at_once), _parts_folder(output) as folder:
+    with helpers() as (executor, at_once), parts_folder(output) as folder:
         compared, sources = _compared(sources, options, folder, executor)
         if not compared.plain.n_compared:
             raise InputError(
@@ -85,43 +82,11 @@ def change_pair(
     return replace(result, notes=(*notes, *compared.comparison.notes, *result.notes))
 
 
-def _standing(output: Path, key: str, options: ChangeOptions) -> ChangeResult | None:
-    """The finished results of this very comparison; None if nothing is there, or what is there may be replaced.
-
-    Raises:
-        OutputError: If something else is there.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if not output.exists():
-        return None
-    if not (output / f"{output.name}.json").is_file():
-        raise OutputError(
-            f"results would go to {printable(output)}, which is there and holds no results of geoseg; move it away, or "
-            "choose another --output"
-        )
-    item = read_item(output)
-    fault = fault_in(output, item)
-    found = None if item is None or fault is not None else _finished(output, item, key)
-    if fault is not None and not options.overwrite:
-        raise OutputError(
-            f"the results in {printable(output)} are damaged or were changed: {fault}; pass --overwrite to make them "
-            "again, or choose another --output"
-        )
-    if found is None and not options.overwrite:
-        raise OutputError(
-            f"{printable(output)} holds results of other maps or options; pass --overwrite to replace them, or choose "
-            "another --output"
-        )
-    return found
-
-
-def _finished(folder: Path, item: dict[str, Any], key: str) -> ChangeResult | None:
-    """The whole results in a folder, if they are those of this very comparison; None if they are of another."""
+def _finished(folder: Path, item: dict[str, Any]) -> ChangeResult | None:
+    """The results in a folder, which are whole and those of this very comparison; None if a table is none."""
     import pandas as pd
 
     try:
-        if item["properties"]["geoseg:parameters"]["key"] != key:
-            return None
         names = {"from_name": "str", "to_name": "str"}
         empty = {"percent": [""], "mean_conf": [""]}
         pairs = pd.read_csv(folder / f"{folder.name}_pairs.csv", dtype=names, keep_default_na=False, na_values=empty)
@@ -131,23 +96,6 @@ def _finished(folder: Path, item: dict[str, Any], key: str) -> ChangeResult | No
     return ChangeResult(
         folder=folder, pairs=pairs, summary=None, n_polygons=None, pixels=height * width, unchanged=True
     )
-
-
-@contextmanager
-def _parts_folder(output: Path) -> Iterator[Path]:
-    """A hidden folder for parts beside the outputs; a killed run's is removed by the next one."""
-    folder = output.with_name(f".{output.name}.{secrets.token_hex(4)}.parts")
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {printable(output.parent)}: {(error.strerror or str(error)).lower()}; choose another "
-            "--output"
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compared(

@@ -1,7 +1,7 @@
 """What the user named -> class maps with their dates, and which of two lots show the same place."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,20 @@ from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote, open_raster
 from geoseg.scene.raster import acquired_of, grid_of
 
-__all__ = ["Pairing", "find_map", "find_maps", "pair_maps", "pair_name", "with_unique_names"]
+__all__ = [
+    "LEAST_SHARE",
+    "Pairing",
+    "find_map",
+    "find_maps",
+    "pair_maps",
+    "pair_name",
+    "place_of",
+    "unique",
+    "with_unique_names",
+]
 
 _CLASSES = "_classes"
-_LEAST_SHARE = 0.1
+LEAST_SHARE = 0.1
 """Of the smaller of two maps that has to lie in the other for them to be taken for one place."""
 
 
@@ -134,14 +144,14 @@ def pair_maps(before: Sequence[MapInput], after: Sequence[MapInput]) -> Pairing:
     if len(before) == len(after) == 1:
         return Pairing(pairs=((before[0], after[0]),), notes=(), failed=())
     failed: list[tuple[str, str]] = []
-    sides = [[(m, _place(m, failed)) for m in side] for side in (before, after)]
+    sides = [[(m, place_of(m, failed)) for m in side] for side in (before, after)]
     found = []
     for i, (b, here) in enumerate(sides[0]):
         for j, (a, there) in enumerate(sides[1]):
             if here is None or there is None or not here.intersects(there) or b.classes == a.classes:
                 continue
             common = here.intersection(there).area
-            if common >= _LEAST_SHARE * min(here.area, there.area):
+            if common >= LEAST_SHARE * min(here.area, there.area):
                 found.append((-round(common / here.union(there).area, 4), *_apart(b, a), i, j))
     taken: tuple[set[int], set[int]] = (set(), set())
     chosen = []
@@ -166,8 +176,13 @@ def _apart(before: MapInput, after: MapInput) -> tuple[bool, float]:
     return seconds <= 0, abs(seconds)
 
 
-def _place(m: MapInput, failed: list[tuple[str, str]]) -> Any:
-    """Where a map lies, in longitude and latitude; None where that is not known."""
+def place_of(m: MapInput, failed: list[tuple[str, str]]) -> Any:
+    """Where a map lies, in longitude and latitude; None where that is not known.
+
+    Args:
+        m: The map.
+        failed: Gets what cannot be opened, and why.
+    """
     try:
         with open_raster(m.classes) as dataset:
             found = footprint(grid_of(dataset, printable(m.classes)))
@@ -179,14 +194,23 @@ def _place(m: MapInput, failed: list[tuple[str, str]]) -> Any:
 
 def with_unique_names(pairs: Sequence[tuple[MapInput, MapInput]]) -> list[tuple[str, tuple[MapInput, MapInput]]]:
     """Pairs with the names of their outputs, each once."""
+    return list(zip(unique(pair_name(*pair) for pair in pairs), pairs, strict=True))
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """Names of which each is there once, whatever its case: a second one gets a number.
+
+    Example:
+        >>> unique(["north", "North", "south"])
+        ['north', 'North_2', 'south']
+    """
     taken: set[str] = set()
-    named = []
-    for before, after in pairs:
-        name, n = pair_name(before, after), 1
-        candidate = name
+    found = []
+    for name in names:
+        candidate, n = name, 1
         while candidate.casefold() in taken:
             n += 1
             candidate = f"{name}_{n}"
         taken.add(candidate.casefold())
-        named.append((candidate, (before, after)))
-    return named
+        found.append(candidate)
+    return found

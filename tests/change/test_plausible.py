@@ -30,7 +30,7 @@ def test_a_transition_that_no_row_names_is_plausible() -> None:
 
 
 def test_a_class_that_neither_map_has_is_refused() -> None:
-    with pytest.raises(ParameterError, match=r"'ice', which is no class of the two maps \(water, built, crop\)"):
+    with pytest.raises(ParameterError, match=r"'ice', which is no class of the maps \(water, built, crop\)"):
         implausible_pairs(LEGEND, [PlausibleRow(source="ice", target="*", plausible=False)])
 
 
