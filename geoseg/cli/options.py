@@ -30,6 +30,7 @@ __all__ = [
     "polygon_options",
     "read_config",
     "talk_options",
+    "trust_option",
     "zone_options",
     "zones_of",
 ]
@@ -146,6 +147,12 @@ def polygon_options(command: F) -> F:
 def formats_of(asked: dict[str, Any]) -> tuple[str, ...]:
     """The formats of the polygons, each once; none for no polygons."""
     return tuple(dict.fromkeys(asked["formats"])) if asked["polygons"] else ()
+
+
+def trust_option(command: F) -> F:
+    """Whether formats that can run code are accepted."""
+    text = "Accept a model that is a program (TorchScript, .pt2): it can do whatever you can."
+    return click.option("--trust-model", is_flag=True, help=text)(command)
 
 
 def outline_options(command: F) -> F:

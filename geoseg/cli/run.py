@@ -20,6 +20,7 @@ from geoseg.cli.options import (
     polygon_options,
     read_config,
     talk_options,
+    trust_option,
     zone_options,
     zones_of,
 )
@@ -35,8 +36,9 @@ __all__ = ["run"]
     "--model",
     default="spectral",
     show_default=True,
-    help="A shipped model, kmeans:K, or a card (.yaml). See geoseg models.",
+    help="A shipped model, kmeans:K, a card (.yaml), or a model file with its card inside. See geoseg models.",
 )
+@trust_option
 @band_options
 @aoi_options
 @compute_options
@@ -106,7 +108,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     aoi = aoi_of(asked)
-    loaded = load_model(model)
+    loaded = load_model(model, trust=asked["trust_model"])
     elsewhere = asked["scheduler"] or asked["scheduler_file"]
     # the devices of a cluster are its workers' own: this machine need not have one like them
     device = asked["device"] if elsewhere else str(choose_device(asked["device"]))

@@ -43,7 +43,8 @@ class PipelineSpec(Part):
         ],
         ...,
     ] = Field(min_length=1, description="Files, folders (searched through all levels), globs and URLs")
-    model: Line = Field(description="A shipped model, kmeans:K, or a card (.yaml)")
+    model: Line = Field(description="A shipped model, kmeans:K, a card (.yaml), or a file with its card inside")
+    trust_model: bool = Field(default=False, description="Accept a model that is a program (TorchScript, .pt2)")
     steps: Steps = Field(
         default=Steps(vectorize=VectorizeStep()), description="What is made of each scene; as geoseg run if left out"
     )
@@ -93,7 +94,7 @@ class Pipeline:
     def model(self) -> str:
         """The model as `load_model` takes it: a bare word is a shipped one, anything else a path."""
         name = self.spec.model
-        is_path = "/" in name or name.lower().endswith((".yaml", ".yml"))
+        is_path = "/" in name or Path(name).suffix != ""
         return str(self.resolve(name)) if is_path else name
 
     def resolve(self, text: str) -> Path:

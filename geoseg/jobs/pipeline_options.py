@@ -69,7 +69,7 @@ def asked_of(pipeline: Pipeline) -> Asked:
     segment, vectorize = steps.segment or SegmentStep(), steps.vectorize or VectorizeStep(formats=())
     areas = steps.areas or AreasStep()
     try:
-        model = load_model(pipeline.model)
+        model = load_model(pipeline.model, trust=pipeline.spec.trust_model)
     except GeosegError as error:
         raise type(error)(f"{pipeline.where(('model',))}: {error}") from error
     zones = None

@@ -1,5 +1,6 @@
 """ModelCard: what a model expects of its pixels and what its outputs mean."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,23 +9,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from geoseg.errors import ModelError, ParameterError, printable
 from geoseg.legend import Legend, LegendClass
+from geoseg.models.formats import Format, find_format
 from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml
 
 __all__ = [
+    "PLACEHOLDER",
     "PROBABILITIES",
-    "WEIGHT_SUFFIXES",
     "Architecture",
     "BandQuantiles",
     "CardBand",
     "CardClass",
     "ModelCard",
     "Scores",
+    "card_from_content",
     "card_from_yaml",
     "card_schema",
 ]
-
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
-"""Kinds of weight files; only the first cannot hold code at all."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -36,7 +36,13 @@ def _printable_text(text: str) -> str:
     return text
 
 
+PLACEHOLDER = "FILL IN"
+"""What a draft of a card has where only its owner knows the value."""
+
+
 def _one_line(text: str) -> str:
+    if text.startswith(PLACEHOLDER):
+        raise ValueError("is still to be filled in")
     if not text.strip() or not text.isprintable():
         raise ValueError("is blank or holds control characters: write one line of plain text")
     return text
@@ -124,9 +130,12 @@ class ModelCard(_CardPart):
     version: _Name
     description: _Text = ""
     license: _Text = ""
-    kind: Literal["smp", "spectral", "kmeans"] = Field(description="How the network is built")
+    kind: _Name = Field(
+        description="How the network is built: smp, onnx, torchscript, pt2, transformers, spectral, kmeans, or one "
+        "that an installed package adds"
+    )
     architecture: Architecture | None = Field(default=None, description="For kind smp only")
-    weights: str | None = Field(default=None, description="File beside the card, for kind smp only")
+    weights: str | None = Field(default=None, description="File beside the card, for kinds that have one")
     weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="Checked when given")
     bands: tuple[CardBand, ...] = Field(default=(), max_length=1024, description="In the model's order; none = any")
     units: Literal["reflectance", "dn", "any"] = Field(description="Physical unit the bands are expected in")
@@ -137,6 +146,9 @@ class ModelCard(_CardPart):
     output_stride: int = Field(default=32, ge=1, le=1024, description="Pixels of the network's deepest grid")
     overlap: float = Field(default=0.25, ge=0, lt=1, description="Share of a window shared with the next")
     blend: Literal["gaussian", "hann", "linear", "flat", "centre"] = "gaussian"
+    output: Literal["logits", "probabilities", "binary_logit", "binary_probability"] = Field(
+        default="logits", description="What the network gives; binary: one channel, for the second of two classes"
+    )
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by it")
     nodata_fill: _Finite = Field(default=0.0, description="Where there is no observation, normalised: 0 = band mean")
     classes: tuple[CardClass, ...] = Field(min_length=1, max_length=255, description="In the order of the outputs")
@@ -147,6 +159,17 @@ class ModelCard(_CardPart):
     training: _Text = Field(default="", description="Data and method, in words")
     source: _Text = Field(default="", description="Paper or page to cite")
 
+    @field_validator("kind")
+    @classmethod
+    def _of_a_known_format(cls, kind: str) -> str:
+        try:
+            known = find_format(kind)
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        if known.build is None:
+            raise ValueError("only describes models of other kinds: name the kind of the weights")
+        return kind
+
     @field_validator("weights")
     @classmethod
     def _beside_the_card(cls, weights: str | None) -> str | None:
@@ -154,8 +177,6 @@ class ModelCard(_CardPart):
             return None
         if not weights.isprintable() or weights != Path(weights).name or "\\" in weights or ".." in weights:
             raise ValueError("is not a plain file name: put the weights beside the card and write their name only")
-        if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
-            raise ValueError(f"ends in none of {', '.join(WEIGHT_SUFFIXES)}: convert the weights to safetensors")
         return weights
 
     @model_validator(mode="after")
@@ -177,16 +198,39 @@ class ModelCard(_CardPart):
         return self
 
     def _check_kind(self) -> None:
-        if self.kind != "smp":
-            for key in ("architecture", "weights", "weights_sha256"):
+        kind = find_format(self.kind)
+        if not kind.by_name and self.architecture is not None:
+            raise ValueError(f"architecture is given, but kind {self.kind} has none: remove it")
+        if not kind.suffixes:
+            for key in ("weights", "weights_sha256"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is given, but kind {self.kind} has none: remove it")
+            if self.output != "logits":
+                raise ValueError(f"output is given, but kind {self.kind} gives logits: remove it")
             return
+        self._check_network(kind)
+
+    def _check_network(self, kind: Format) -> None:
         for key in ("architecture", "weights", "bands"):
-            if not getattr(self, key):
-                raise ValueError(f"kind smp needs {key}")
+            if not getattr(self, key) and (key != "architecture" or kind.by_name):
+                raise ValueError(f"kind {self.kind} needs {key}")
+        if self.weights is not None and Path(self.weights).suffix.lower() not in kind.suffixes:
+            mend = ": convert the weights to safetensors" if ".safetensors" in kind.suffixes else ""
+            raise ValueError(f"weights {self.weights} end in none of {', '.join(kind.suffixes)}{mend}")
         if len(self.classes) < 2:
-            raise ValueError("a network with one output cannot be read as classes: kind smp needs two or more")
+            raise ValueError(
+                f"a network with one output cannot be read as classes: kind {self.kind} needs two or more; with one "
+                "channel for one class name the other first, and write output: binary_logit"
+            )
+        if self.output.startswith("binary") and len(self.classes) != 2:
+            raise ValueError(
+                f"output {self.output} is one channel for the second of two classes, not {len(self.classes)}"
+            )
+
+    @property
+    def n_outputs(self) -> int:
+        """Channels that the network itself gives."""
+        return 1 if self.output.startswith("binary") else len(self.classes)
 
     @property
     def legend(self) -> Legend:
@@ -197,6 +241,10 @@ class ModelCard(_CardPart):
         """The card as YAML that :func:`card_from_yaml` reads back to an equal card."""
         plain = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+
+    def to_json(self) -> str:
+        """The card as JSON, which :func:`card_from_content` takes, parsed, for an equal card."""
+        return json.dumps(self.model_dump(mode="json", exclude_unset=True))
 
 
 def card_from_yaml(path: Path) -> ModelCard:
@@ -221,6 +269,20 @@ def card_from_yaml(path: Path) -> ModelCard:
         raise ModelError(f"cannot read the card {shown}: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{shown} is not a model card: it should hold keys such as name, kind, bands and classes")
+    return card_from_content(content, source=path)
+
+
+def card_from_content(content: dict[str, Any], *, source: object) -> ModelCard:
+    """The card in plain values.
+
+    Args:
+        content: Keys as in a card's YAML file.
+        source: Where they come from, for messages.
+
+    Raises:
+        ModelError: If a rule is broken; all broken rules are named, with source and key.
+    """
+    shown = printable(source)
     try:
         return ModelCard.model_validate(content)
     except ValidationError as error:

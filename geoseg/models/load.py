@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from geoseg.errors import ModelError, printable
 from geoseg.legend import Legend
-from geoseg.models.card import WEIGHT_SUFFIXES, ModelCard, card_from_yaml
+from geoseg.models.card import ModelCard, card_from_content, card_from_yaml
+from geoseg.models.formats import Described, build, describe, find_format, formats, named
 from geoseg.models.kmeans import DEFAULT_CLUSTERS, Centres, kmeans_card
-from geoseg.models.weights import check_weights
+from geoseg.models.weights import check_weights, read_json
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Model", "ModelInfo", "build_network", "list_models", "load_model"]
+__all__ = ["Model", "ModelInfo", "build_network", "describe_model", "list_models", "load_model"]
 
 _ZOO = Path(__file__).parent / "zoo"
 _CARD = "card.yaml"
@@ -36,6 +37,12 @@ class Model:
     """File of weights, for models that have one."""
     weights_sha256: str | None = None
     """Of the file when the model was loaded; building the network refuses any other."""
+    member: str | None = None
+    """Name of the weights in ``weights``, where that is a bundle."""
+    config: str | None = None
+    """JSON that the network is built from, for kinds that have one beside their weights."""
+    trusted: bool = False
+    """Whether code in its files may run."""
     bands: tuple[str, ...]
     """One per input channel; all of the card's until :meth:`with_bands` or :meth:`with_centres`."""
     mean: tuple[float, ...]
@@ -73,6 +80,7 @@ class Model:
             "std": self.std,
             "centres": self.centres,
             "spread": self.spread,
+            **({} if self.config is None else {"config": self.config}),
         }
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -141,7 +149,7 @@ class ModelInfo:
     name: str
     """What :func:`load_model` takes."""
     kind: str
-    """How the network is built: smp, spectral or kmeans."""
+    """How the network is built."""
     bands: tuple[str, ...]
     """In the model's order; none = any bands."""
     classes: tuple[str, ...]
@@ -150,12 +158,17 @@ class ModelInfo:
     """What it is for and where it is wrong."""
 
 
-def load_model(name: str | os.PathLike[str]) -> Model:
-    """A model by name or by card. Weights are checked, no network is built, no code from a file is run.
+def load_model(name: str | os.PathLike[str], *, trust: bool = False) -> Model:
+    """A model by name, by card, or by a file that describes itself. Weights are checked, no network is built.
+
+    No code from a file is run: formats that are code (TorchScript, torch.export) are refused unless trusted, and then
+    it runs where their network is built.
 
     Args:
-        name: A shipped model (see :func:`list_models`), ``kmeans`` or ``kmeans:K``, a card (``.yaml``), or a folder
-            with a ``card.yaml``. A bare word is a shipped model first: write ``./word`` for a folder of that name.
+        name: A shipped model (see :func:`list_models`), ``kmeans`` or ``kmeans:K``, a card (``.yaml``), a folder
+            with a ``card.yaml``, or a file or folder of a format that says what a card says (see docs/models.md). A
+            bare word is a shipped model first: write ``./word`` for a folder of that name.
+        trust: Accept formats that can run code, with the rights of this process.
 
     Raises:
         ModelError: If there is no such model, or its card or weights cannot be used.
@@ -163,19 +176,50 @@ def load_model(name: str | os.PathLike[str]) -> Model:
     source = os.fspath(name)
     if isinstance(name, str):
         if name == "kmeans" or name.startswith("kmeans:"):
-            return _from_card(kmeans_card(_clusters(name)), source, folder=None)
+            return _from_card(kmeans_card(_clusters(name)), source)
         if name in _shipped():
             return _from_card(card_from_yaml(_ZOO / name / _CARD), source, folder=_ZOO / name)
     path = Path(source)
-    if path.is_dir():
-        if not (path / _CARD).is_file():
-            raise ModelError(f"folder {printable(path)} has no {_CARD}: add one, or name the card itself")
+    if path.is_dir() and (path / _CARD).is_file():
         path = path / _CARD
-    elif path.suffix.lower() in WEIGHT_SUFFIXES:
-        raise ModelError(f"{printable(path)} is a file of weights: name the card (.yaml) that describes it")
-    elif path.suffix.lower() not in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_card(card_from_yaml(path), source, folder=path.parent, trust=trust)
+    found = describe_model(path, source)
+    if found.unknown:
+        where = path if path.is_dir() else path.parent
+        raise ModelError(
+            f"{printable(source)} does not say {', '.join(found.unknown)}: write a draft of its card with "
+            f"geoseg models card {printable(source)} -o {printable(where / _CARD)}, complete it, and name the card"
+        )
+    card = card_from_content(found.content, source=source)
+    return _from_card(card, source, folder=found.folder, bundle=found.bundle, config=found.config, trust=trust)
+
+
+def describe_model(path: Path, source: str) -> Described:
+    """What a file or folder without a card says of the model it holds.
+
+    Raises:
+        ModelError: If there is nothing of that name, or it says nothing.
+    """
+    if not path.exists():
+        if _names_weights(path):
+            raise ModelError(f"{printable(source)} is a file of weights: name the card (.yaml) that describes it")
         raise ModelError(_unknown(source))
-    return _from_card(card_from_yaml(path), source, folder=path.parent)
+    found = describe(path)
+    if found is not None:
+        return found
+    if path.is_dir():
+        raise ModelError(
+            f"folder {printable(path)} has no {_CARD}: add one, or name the card itself; it is no folder of smp's "
+            "save_pretrained or of transformers either"
+        )
+    if _names_weights(path):
+        raise ModelError(f"{printable(source)} is a file of weights: name the card (.yaml) that describes it")
+    raise ModelError(_unknown(source))
+
+
+def _names_weights(path: Path) -> bool:
+    return any(path.suffix.lower() in one.suffixes for one in formats())
 
 
 def build_network(model: Model) -> "torch.nn.Module":
@@ -192,9 +236,9 @@ def build_network(model: Model) -> "torch.nn.Module":
         ModelError: If architecture and weights do not fit, or the weights are not what they were when loaded.
     """
     # torch takes seconds to import: whoever only lists or plans does not pay for it
-    from geoseg.models.network import network_for
+    from geoseg.models.adapt import adapted
 
-    return network_for(model).eval()
+    return adapted(build(model), model).eval()
 
 
 def list_models() -> tuple[ModelInfo, ...]:
@@ -233,29 +277,50 @@ def _unknown(source: str) -> str:
     guess = f" (did you mean {close[0]}?)" if close else ""
     return (
         f"there is no model '{printable(source)}'{guess}: name one of {', '.join(names)}, "
-        "a card (.yaml), or a folder with card.yaml"
+        "a card (.yaml), a folder with card.yaml, or a file that describes itself (.onnx, .geoseg, a STAC MLM item)"
     )
 
 
-def _from_card(card: ModelCard, source: str, *, folder: Path | None) -> Model:
-    if card.kind == "spectral":
-        from geoseg.models.spectral_card import check_spectral_card
-
-        check_spectral_card(card, source)
-    weights = sha256 = None
+def _from_card(
+    card: ModelCard,
+    source: str,
+    *,
+    folder: Path | None = None,
+    bundle: Path | None = None,
+    config: str | None = None,
+    trust: bool = False,
+) -> Model:
+    kind = find_format(card.kind)
+    if kind.check is not None:
+        named(kind.check)(card, source)
+    if kind.runs_code and not trust:
+        raise ModelError(
+            f"{printable(source)}: a model of kind {card.kind} is a program, which can do whatever you can; if you "
+            "trust where it comes from, pass --trust-model (in Python: load_model(..., trust=True)); a state dict as "
+            "safetensors, or ONNX, needs no trust"
+        )
+    weights = sha256 = member = None
     if card.weights is not None and folder is not None:
-        weights = folder.resolve() / card.weights
-        sha256 = check_weights(weights)
+        if bundle is not None:
+            weights, member = bundle.resolve(), card.weights
+        else:
+            weights = folder.resolve() / card.weights
+        sha256 = check_weights(weights, member=member)
         if card.weights_sha256 not in (None, sha256):
             raise ModelError(
                 f"{printable(weights)} is not the file the card means: its SHA-256 is {sha256}, "
                 f"the card says {card.weights_sha256}; get the file again, or correct weights_sha256"
             )
+    if kind.config is not None and config is None and folder is not None:
+        config = json.dumps(read_json(folder / kind.config), sort_keys=True)
     return Model(
         card=card,
         source=source,
         weights=weights,
         weights_sha256=sha256,
+        member=member,
+        config=config,
+        trusted=trust,
         bands=tuple(band.name for band in card.bands),
         mean=tuple(band.mean for band in card.bands),
         std=tuple(band.std for band in card.bands),

@@ -11,15 +11,24 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError, printable
 from geoseg.models.card import Architecture
+from geoseg.models.fcn import FCN
 from geoseg.models.load import Model
 from geoseg.models.nearest import NearestCentre
 from geoseg.models.spectral import SpectralRules
 from geoseg.models.weights import read_weights
 
-__all__ = ["ARCHITECTURES", "build_architecture", "network_for"]
+__all__ = [
+    "ARCHITECTURES",
+    "build_architecture",
+    "kmeans_network",
+    "named_network",
+    "refuse_broken_numbers",
+    "spectral_network",
+]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
-    architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()
+    "FCN": FCN,
+    **{architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()},
 }
 """By the name a card uses."""
 
@@ -28,45 +37,36 @@ _RESERVED = {"encoder_name", "encoder_weights", "in_channels", "classes", "activ
 _SHOWN = 3
 
 
-def network_for(model: Model) -> nn.Module:
-    """The network of a model with its weights; see :func:`geoseg.models.load.build_network`."""
-    if model.card.kind == "spectral":
-        return SpectralRules(model.bands)
-    if model.card.kind == "kmeans":
-        if model.centres is None or model.spread is None:
-            raise ModelError("kmeans has no centres yet: fit it to samples of the scene first")
-        return NearestCentre(model.centres, model.spread)
-    network = _smp_network(model)
-    kept = [i for i, band in enumerate(model.card.bands) if band.name in model.bands]
-    return network if len(kept) == len(model.card.bands) else _FillMissing(network, kept, len(model.card.bands))
+def spectral_network(model: Model) -> nn.Module:
+    """The rules on spectral indices, for the bands that there are."""
+    return SpectralRules(model.bands)
 
 
-class _FillMissing(nn.Module):
-    """Puts the band mean (0, normalised) where an optional band is missing."""
+def kmeans_network(model: Model) -> nn.Module:
+    """Distances to the centres of a fitted model.
 
-    def __init__(self, network: nn.Module, kept: list[int], channels: int) -> None:
-        super().__init__()
-        self.network = network
-        self.kept = kept
-        self.channels = channels
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        n, _, height, width = pixels.shape
-        full = pixels.new_zeros((n, self.channels, height, width))
-        for source, target in enumerate(self.kept):
-            full[:, target] = pixels[:, source]
-        logits: Tensor = self.network(full)
-        return logits
+    Raises:
+        ModelError: If it was not fitted.
+    """
+    if model.centres is None or model.spread is None:
+        raise ModelError("kmeans has no centres yet: fit it to samples of the scene first")
+    return NearestCentre(model.centres, model.spread)
 
 
-def _smp_network(model: Model) -> nn.Module:
+def named_network(model: Model) -> nn.Module:
+    """A network by the name of its architecture, with its weights.
+
+    Raises:
+        ModelError: If there is no such architecture, or architecture and weights do not fit.
+    """
     architecture = model.card.architecture
     if architecture is None or model.weights is None:
         raise ModelError(f"model {printable(model.card.name)} has no architecture or no weights: add them to its card")
     network = build_architecture(
-        architecture, in_channels=len(model.card.bands), n_classes=model.n_classes, source=model.source
+        architecture, in_channels=len(model.card.bands), n_classes=model.card.n_outputs, source=model.source
     )
-    _fill(network, read_weights(model.weights, sha256=model.weights_sha256), model)
+    tensors = read_weights(model.weights, sha256=model.weights_sha256, member=model.member)
+    _fill(network, tensors, model)
     return network
 
 
@@ -135,6 +135,8 @@ def _no_such(what: str, name: str, known: list[str], source: str) -> str:
 def _fill(network: nn.Module, tensors: dict[str, Tensor], model: Model) -> None:
     """Put the weights in; every name and shape must fit."""
     expected = network.state_dict()
+    # a second head that only training uses
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("aux_classifier.")}
     # BatchNorm's step counter shapes nothing at inference, and exporters drop it
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in tensors if name not in expected]
@@ -149,10 +151,19 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], model: Model) -> None:
             f"{printable(model.weights)} does not fit {printable(model.source)}: tensors {', '.join(problems)}; "
             f"{_mend(expected, tensors, shapes, model)}"
         )
+    refuse_broken_numbers(tensors, model)
+    network.load_state_dict({**expected, **tensors}, strict=True)
+
+
+def refuse_broken_numbers(tensors: dict[str, Tensor], model: Model) -> None:
+    """Refuse weights that training has ruined.
+
+    Raises:
+        ModelError: If one is NaN or infinite.
+    """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"{printable(model.weights)}: tensor {printable(name)} holds NaN or infinity: train again")
-    network.load_state_dict({**expected, **tensors}, strict=True)
 
 
 def _mend(expected: dict[str, Tensor], tensors: dict[str, Tensor], shapes: list[str], model: Model) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from geoseg.errors import GeosegError, printable
 
-__all__ = ["MAX_BYTES", "Lines", "PlainYamlError", "read_plain_yaml", "read_plain_yaml_with_lines"]
+__all__ = ["MAX_BYTES", "Lines", "PlainYamlError", "parse_plain_yaml", "read_plain_yaml", "read_plain_yaml_with_lines"]
 
 MAX_BYTES = 1 << 20
 """Largest file that is read; what people write is a few kilobytes."""
@@ -50,7 +50,19 @@ def read_plain_yaml_with_lines(path: Path) -> tuple[Any, Lines]:
     Raises:
         PlainYamlError: Saying what is wrong, in which line.
     """
-    text = _text(path)
+    return parse_plain_yaml(_content(path))
+
+
+def parse_plain_yaml(content: bytes) -> tuple[Any, Lines]:
+    """What `read_plain_yaml_with_lines` gives, for YAML that is no file of its own.
+
+    Raises:
+        PlainYamlError: Saying what is wrong, in which line.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PlainYamlError(f"byte {error.start} is not UTF-8 text") from error
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -69,7 +81,7 @@ def read_plain_yaml_with_lines(path: Path) -> tuple[Any, Lines]:
         raise PlainYamlError(f"not YAML: {printable(error).splitlines()[0]}") from error
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         info = path.stat()
         # before opening: a named pipe would hang for ever
@@ -78,11 +90,9 @@ def _text(path: Path) -> str:
         if info.st_size > MAX_BYTES:
             raise PlainYamlError(f"it has {info.st_size} bytes, more than the {MAX_BYTES} such a file may have")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8")
+            return file.read(MAX_BYTES)
     except OSError as error:
         raise PlainYamlError(error.strerror or "it cannot be opened") from error
-    except UnicodeDecodeError as error:
-        raise PlainYamlError(f"byte {error.start} is not UTF-8 text") from error
 
 
 def _check_events(text: str) -> None:

@@ -126,6 +126,7 @@ def test_all_that_is_wrong_is_said_at_once_and_secrets_are_not(tmp_path: Path) -
 
 
 FULL: dict[str, Any] = {
+    "trust_model": True,
     "description": "All there is",
     "inputs": ["in", "more/*.tif", "one.tif", "https://example.org/a.tif?token=1"],
     "steps": {
@@ -239,6 +240,16 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_does_not_pass_for_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 4: inputs\[0\]: there is no folder .*/in: check .* mounted"):
         pipeline_in(tmp_path).inputs()
+
+
+def test_a_model_that_is_a_program_needs_to_be_trusted_in_the_file(tmp_path: Path) -> None:
+    from geoseg.models.load import load_model
+    from geoseg.outputs.model_export import export_model
+
+    export_model(load_model("spectral"), tmp_path / "rules.ts", kind="torchscript")
+    with pytest.raises(InputError, match=r"line 5: model: .*is a program"):
+        asked_of(pipeline_in(tmp_path, model="rules.ts"))
+    assert asked_of(pipeline_in(tmp_path, model="rules.ts", trust_model=True)).model.card.kind == "torchscript"
 
 
 CHANGED: list[tuple[str, Any]] = [

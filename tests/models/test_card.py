@@ -28,6 +28,8 @@ GOOD: dict[str, Any] = {
     ],
 }
 
+THREE = [{"value": i, "name": f"class {i}", "color": "#999999"} for i in range(3)]
+
 
 def written(folder: Path, text: str) -> Path:
     path = folder / "card.yaml"
@@ -80,14 +82,18 @@ def test_any_text_and_number_survive_the_round_trip(
         ({"bands": [{"name": "red", "mean": float("nan")}]}, r"bands\[0\].mean: .*finite"),
         ({"bands": [{"name": "red"}, {"name": "red"}]}, "bands red are listed twice"),
         ({"bands": []}, "kind smp needs bands"),
-        ({"kind": "unet"}, "kind: .*'smp', 'spectral' or 'kmeans'"),
+        ({"kind": "unet"}, "kind: there is no kind of model 'unet'; known: smp, spectral, kmeans, onnx"),
         ({"kind": None}, "kind: missing"),
         ({"kind": "kmeans"}, "architecture is given, but kind kmeans has none: remove it"),
         ({"weights": "../../secret.safetensors"}, "weights: is not a plain file name"),
         ({"weights": "sub/fields.safetensors"}, "weights: is not a plain file name"),
         ({"weights": "..\\fields.safetensors"}, "weights: is not a plain file name"),
         ({"weights": "fields\x1b[2J.safetensors"}, "weights: is not a plain file name"),
-        ({"weights": "fields.pkl"}, "weights: ends in none of .safetensors"),
+        ({"weights": "fields.pkl"}, "weights fields.pkl end in none of .safetensors.*: convert the weights"),
+        ({"kind": "mlm"}, "kind: only describes models of other kinds"),
+        ({"kind": "onnx"}, "architecture is given, but kind onnx has none"),
+        ({"output": "probability"}, "output: .*'binary_logit'"),
+        ({"output": "binary_logit", "classes": THREE}, "output binary_logit is one channel .* not 3"),
         ({"weights": None}, "kind smp needs weights"),
         ({"weights_sha256": "abc"}, "weights_sha256: "),
         ({"window": 500}, "window 500 is not a multiple of output_stride 32"),

@@ -19,6 +19,7 @@ from geoseg.models.window_dependence import window_dependent_layers
 BANDS = ("blue", "green", "red", "nir")
 CLASSES = [{"value": i, "name": f"class {i}", "color": "#999999"} for i in range(3)]
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "FCN": ("resnet50", {}),
     "DPT": (
         "tu-vit_tiny_patch16_224",
         {"decoder_intermediate_channels": [16, 16, 16, 16], "decoder_fusion_channels": 16},
@@ -124,7 +125,7 @@ def test_weights_without_step_counters_fit(tmp_path: Path) -> None:
         ({"name": "Unet", "encoder": "resnet18", "options": {"checkpoint_path": "x.pt"}}, "no option of Unet 'check"),
         ({"name": "Unet", "encoder": "resnet18", "options": {"encoder_weights": "imagenet"}}, "no option of Unet"),
         ({"name": "Unet", "encoder": "resnet18", "options": {"activation": "softmax"}}, "no option of Unet"),
-        ({"name": "Unet", "encoder": "resnet18", "options": {"encoder_depth": 9}}, "cannot build Unet .* its card"),
+        ({"name": "Unet", "encoder": "resnet18", "options": {"encoder_depth": 9}}, "cannot build Unet .* correct its architecture"),
     ],
 )
 def test_a_name_that_is_not_known_is_refused_with_what_is_near(
