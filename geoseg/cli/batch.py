@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.cli.options import talk_options
+from geoseg.cli.options import goes_on, talk_options
 
 if TYPE_CHECKING:
     from geoseg.jobs.batch_pairs import FoundPair
@@ -52,6 +52,7 @@ def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
     from geoseg.jobs.batch_survey import as_text
     from geoseg.jobs.pipeline import load_pipeline
 
+    goes_on()
     verbosity = -1 if quiet else verbose
     set_up_logging(verbosity, log_format)  # type: ignore[arg-type] # one of click's choices
     pipeline = load_pipeline(file)
@@ -164,13 +165,16 @@ def validate(file: Path) -> None:
     from geoseg.jobs.batch_survey import find_inputs
     from geoseg.jobs.pipeline import load_pipeline
     from geoseg.jobs.pipeline_options import asked_of
+    from geoseg.jobs.words import counted
 
     pipeline = load_pipeline(file)
     asked = asked_of(pipeline)
     for note in asked.notes:
         click.echo(note, err=True)
     n = len(find_inputs(pipeline))
-    click.echo(f"{file}: pipeline {pipeline.spec.name}, model {asked.model.card.name}, {n} rasters now; all is well")
+    click.echo(
+        f"{file}: pipeline {pipeline.spec.name}, model {asked.model.card.name}, {counted(n, 'raster')} now; all is well"
+    )
 
 
 @batch.command("retry")

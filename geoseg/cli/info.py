@@ -56,6 +56,8 @@ def info(raster: str, as_json: bool, **asked: Any) -> None:
 
 def _band(number: int, band: Any, scene: Any) -> dict[str, Any]:
     """What is known of a band; ``pixels`` is their size in pixels of the scene."""
+    from geoseg.scene.guard import without_query
+
     return {
         "band": number if scene.files else band.index,
         "name": band.name,
@@ -65,7 +67,7 @@ def _band(number: int, band: Any, scene: Any) -> dict[str, Any]:
         "nodata": band.nodata,
         "title": band.title,
         "pixels": 1.0 if band.sampling is None else float(f"{1 / band.sampling.row_step:.6g}"),
-        "file": printable(band.href.split("?", 1)[0].replace(chr(92), "/").rpartition("/")[2]) if scene.files else "",
+        "file": printable(without_query(band.href).replace(chr(92), "/").rpartition("/")[2]) if scene.files else "",
     }
 
 

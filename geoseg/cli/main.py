@@ -107,6 +107,10 @@ def _say(manner: Manner, text: str, *, level: str = "error") -> None:
         click.echo(f"{level}: {text}" if level == "error" else text, err=True)
 
 
+def _what_next(manner: Manner) -> str:
+    return ": finished blocks are kept, and the same command goes on from there" if manner.goes_on else ""
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors become a line or two on stderr and an exit code."""
     _environment()
@@ -118,10 +122,10 @@ def main(arguments: list[str] | None = None) -> Any:
         code = cli.main(args=arguments, standalone_mode=False, obj=manner)
         sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _say(manner, "interrupted", level="warning")
+        _say(manner, f"interrupted{_what_next(manner)}", level="warning")
         _leave(130)
     except _Terminated:
-        _say(manner, "terminated", level="warning")
+        _say(manner, f"terminated{_what_next(manner)}", level="warning")
         _leave(143)
     except click.ClickException as error:
         if manner.json:

@@ -23,6 +23,7 @@ __all__ = [
     "comma_separated",
     "compute_options",
     "formats_of",
+    "goes_on",
     "legend_option",
     "outline_options",
     "outlines_of",
@@ -270,6 +271,15 @@ class Manner:
     """As a line of JSON."""
     traceback: bool = False
     """With where in the code it happened."""
+    goes_on: bool = False
+    """Whether the same command goes on where it was ended."""
+
+
+def goes_on() -> None:
+    """Note that the command that runs goes on where it was when it is given again after its end."""
+    manner = click.get_current_context().find_object(Manner)
+    if manner is not None:
+        manner.goes_on = True
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -14,6 +14,7 @@ from geoseg.cli.options import (
     cluster_options,
     compute_options,
     formats_of,
+    goes_on,
     outline_options,
     outlines_of,
     output_option,
@@ -87,6 +88,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     """
     from geoseg.cli.talk import Talk, set_up_logging
 
+    goes_on()
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
 
@@ -139,8 +141,9 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             talk.say(note)
         if asked["dry_run"]:
             from geoseg.cli.dry_run import print_plans
-            from geoseg.jobs.lock import holder_of
+            from geoseg.jobs.lock import check_writable, holder_of
 
+            check_writable(output)
             holder = holder_of(output)
             if holder is not None:
                 talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")

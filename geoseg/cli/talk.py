@@ -20,6 +20,7 @@ from rich.progress import (
 
 from geoseg.errors import printable
 from geoseg.jobs.outcome import Event
+from geoseg.jobs.words import counted, were
 
 __all__ = ["Talk", "set_up_logging"]
 
@@ -120,8 +121,8 @@ class Talk:
         line = {
             "failed": f"error: {text}",
             "note": f"{scene}: {text}",
-            "resumed": f"{scene}: {event.n_blocks} blocks were finished before; going on from there",
-            "planned": f"{scene}: {event.n_blocks} blocks, {event.pixels / 1e6:.1f} Mpx",
+            "resumed": f"{scene}: {were(event.n_blocks, 'block')} finished before; going on from there",
+            "planned": f"{scene}: {counted(event.n_blocks, 'block')}, {event.pixels / 1e6:.1f} Mpx",
             "block": f"{scene}: a block of {event.pixels / 1e6:.1f} Mpx is done",
             "publishing": f"{scene}: writing the outputs",
             "done": f"{scene}: done",

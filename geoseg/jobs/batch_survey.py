@@ -16,7 +16,7 @@ from geoseg.jobs.pipeline_parts import Retries
 from geoseg.jobs.places import Dated, older_than_kept
 from geoseg.jobs.results import results_in
 from geoseg.outputs.names import safe_name
-from geoseg.scene.guard import is_remote
+from geoseg.scene.guard import is_remote, without_query
 from geoseg.scene.inputs import find_rasters
 from geoseg.scene.open import scene_name
 from geoseg.scene.products.recognise import local_files
@@ -232,7 +232,7 @@ def _too_old(pipeline: Pipeline, rows: Mapping[str, SceneRow]) -> set[str]:
 
 def shown(href: str) -> str:
     """A name as it may be kept and shown: what follows a question mark in a URL is a token more often than not."""
-    return href.split("?", 1)[0] if is_remote(href) else href
+    return without_query(href)
 
 
 def as_text(moment: datetime | None) -> str:

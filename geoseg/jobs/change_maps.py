@@ -13,7 +13,7 @@ from geoseg.errors import GeosegError, InputError, printable
 from geoseg.jobs.change_options import MapInput
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import safe_name
-from geoseg.scene.guard import is_remote, open_raster
+from geoseg.scene.guard import is_remote, open_raster, without_query
 from geoseg.scene.raster import acquired_of, grid_of
 
 __all__ = [
@@ -87,7 +87,7 @@ def find_maps(named: Any) -> list[MapInput]:
 
 
 def _of_file(href: str) -> MapInput:
-    path = Path(href.split("?", 1)[0])
+    path = Path(without_query(href))
     name = path.stem.removesuffix(_CLASSES)
     if is_remote(href) or not path.stem.endswith(_CLASSES):
         return MapInput(classes=href, acquired=_acquired(href), name=safe_name(name))

@@ -12,10 +12,11 @@ from geoseg.jobs.change_options import ChangeOptions, MapInput
 from geoseg.jobs.cluster import Pool
 from geoseg.jobs.lock import hold
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome, Summary
-from geoseg.jobs.places_run import PlaceJob, record_of, tell, without_query, work_on_places
+from geoseg.jobs.places_run import PlaceJob, record_of, tell, work_on_places
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
+from geoseg.scene.guard import without_query
 
 __all__ = ["Pair", "change_maps", "compare_pairs"]
 
@@ -54,7 +55,13 @@ def change_maps(
         OutputError: If nothing can be written into the output folder.
     """
     began, started = time.monotonic(), datetime.now(UTC)
-    found = pair_maps(find_maps(before), find_maps(after))
+    sides = find_maps(before), find_maps(after)
+    if len(sides[0]) > 1 and {m.classes for m in sides[0]} == {m.classes for m in sides[1]}:
+        raise InputError(
+            f"{printable(before)} and {printable(after)} are the same {len(sides[0])} maps: give the runs of two "
+            "dates, or the folders of two scenes in it"
+        )
+    found = pair_maps(*sides)
     outcomes = [SceneOutcome(href=href, id="", status="failed", error=text) for href, text in found.failed]
     for outcome in outcomes:
         listen(Event(kind="failed", scene=outcome.href, text=outcome.error or ""))
@@ -76,7 +83,7 @@ def change_maps(
         tables = {o.id: o.table for o in outcomes if o.table is not None}
         if tables:
             write_combined_areas(tables, output / "change.csv")
-        named_as = {"before": without_query(before), "after": without_query(after)}
+        named_as = {"before": printable(without_query(before)), "after": printable(without_query(after))}
         write_json(output / "change.json", record_of(summary, "pairs", options.parameters, started, named_as))
     return summary
 

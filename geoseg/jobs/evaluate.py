@@ -24,6 +24,7 @@ from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers, staging
 from geoseg.outputs.tables import write_areas
 from geoseg.scene.class_raster import open_class_raster
+from geoseg.scene.guard import without_query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,8 +112,8 @@ def evaluate_files(
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
         "versions": versions(),
-        "prediction": printable(prediction.split("?", 1)[0]),
-        "reference": printable(reference.split("?", 1)[0]),
+        "prediction": printable(without_query(prediction)),
+        "reference": printable(without_query(reference)),
         "options": {
             "crosswalk": [asdict(row) for row in options.matching.crosswalk],
             "ignore": list(options.matching.ignore),

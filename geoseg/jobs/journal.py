@@ -238,6 +238,11 @@ def _said(state: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OutputError):
             raise
+        if (state / _NAME).is_dir():
+            raise OutputError(
+                f"cannot keep the journal {printable(state / _NAME)}: a folder is in its place; move it away, or "
+                "choose another --output"
+            ) from error
         raise OutputError(
             f"cannot keep the journal in {printable(state)}: {printable(error)}; free or mend that disk, or choose "
             "another --output, then run again"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, printable
 
-__all__ = ["STATE", "HeldError", "Holder", "hold", "holder_of"]
+__all__ = ["STATE", "HeldError", "Holder", "check_writable", "hold", "holder_of"]
 
 STATE = ".geoseg"
 """Folder in an output folder for what a run needs to go on after its death; gone when nothing is unfinished."""
@@ -81,9 +81,7 @@ def hold(output: Path, lock: Path = _LOCK) -> Iterator[str | None]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(
-            f"cannot write into {printable(output)}: {(error.strerror or str(error)).lower()}; choose another --output"
-        ) from error
+        raise _unwritable(output, output / lock, error) from error
     try:
         yield note
     finally:
@@ -92,6 +90,45 @@ def hold(output: Path, lock: Path = _LOCK) -> Iterator[str | None]:
             (output / lock).unlink()
             (output / STATE).rmdir()  # what an unfinished scene needs stays
         os.close(file)
+
+
+def check_writable(output: Path) -> None:
+    """For who only looks: see that a run could begin in an output folder; nothing is made or changed.
+
+    Raises:
+        OutputError: If it could not.
+    """
+    lock = output / _LOCK
+    there = next((p for p in (output, *output.absolute().parents) if os.path.lexists(p)), output)
+    # the system says for whom it would refuse: who may do everything may not write on a disk that is read-only either
+    for wrong, number in (
+        (not there.is_dir(), errno.ENOTDIR),
+        (not os.access(there, os.W_OK | os.X_OK), _reason(there)),
+        (os.path.lexists(lock.parent) and not lock.parent.is_dir(), errno.ENOTDIR),
+        (lock.is_dir(), errno.EISDIR),
+    ):
+        if wrong:
+            raise _unwritable(output, lock, OSError(number, os.strerror(number)))
+
+
+def _reason(folder: Path) -> int:
+    """Why a folder cannot be written into."""
+    try:
+        return errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    except OSError as error:
+        return error.errno or errno.EACCES
+
+
+def _unwritable(output: Path, lock: Path, error: OSError) -> OutputError:
+    """That nothing can be written into an output folder, with what is in the way."""
+    for path, kind in ((lock.parent, "folder"), (lock, "file")):
+        if path != output and os.path.lexists(path) and not (path.is_dir() if kind == "folder" else path.is_file()):
+            return OutputError(
+                f"cannot write into {printable(output)}: {printable(path)} is in the way, where geoseg keeps a {kind} "
+                "of its own; move it away, or choose another --output"
+            )
+    reason = (error.strerror or str(error)).lower()
+    return OutputError(f"cannot write into {printable(output)}: {reason}; choose another --output")
 
 
 def holder_of(output: Path, lock: Path = _LOCK) -> Holder | None:

@@ -13,7 +13,7 @@ from geoseg.jobs.cluster import Pool
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome, Summary
 from geoseg.jobs.versions import versions
 
-__all__ = ["PlaceJob", "PlaceResult", "record_of", "tell", "without_query", "work_on_places"]
+__all__ = ["PlaceJob", "PlaceResult", "record_of", "tell", "work_on_places"]
 
 
 class PlaceResult(Protocol):
@@ -100,11 +100,6 @@ def tell(outcome: SceneOutcome, listen: Listener) -> None:
     for note in outcome.notes:
         listen(Event(kind="note", scene=outcome.id, text=note))
     listen(Event(kind=outcome.status, scene=outcome.id, text=outcome.error or "", pixels=outcome.pixels))
-
-
-def without_query(href: str) -> str:
-    """What the user named, without what may be secret in a URL."""
-    return str(printable(href.split("?", 1)[0]))
 
 
 def record_of(

@@ -23,7 +23,7 @@ from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
-from geoseg.scene.guard import is_remote
+from geoseg.scene.guard import is_remote, without_query
 from geoseg.scene.open import open_scene, scene_name
 
 __all__ = ["plan_run", "run"]
@@ -51,7 +51,14 @@ def plan_run(
     taken = set(_OWN_NAMES)
     for href in rasters:
         # before anything can fail: a file that is mended until the next run must not shift the names of others
-        name = _unique(safe_name(scene_name(href)), taken)
+        wanted = safe_name(scene_name(href))
+        name = _unique(wanted, taken)
+        if name != wanted:
+            text = (
+                f"{printable(without_query(href))} is called this, for an input before it has the name "
+                f"{printable(wanted)}: give files names of their own, or such numbers change as files come and go"
+            )
+            listen(Event(kind="note", scene=name, text=text))
         try:
             scene = open_scene(
                 href,
@@ -165,7 +172,7 @@ def _record(summary: Summary, model: Model, options: Options, started: datetime)
             {
                 "id": o.id,
                 # what follows a question mark is a token more often than not
-                "input": printable(o.href.split("?", 1)[0]),
+                "input": printable(without_query(o.href)),
                 "status": o.status,
                 "error": o.error,
                 "seconds": round(o.seconds, 3),

@@ -22,6 +22,7 @@ from geoseg.jobs.publish import DamagedPartsError, publish_scene
 from geoseg.jobs.restore import restore_block, undamaged_rasters
 from geoseg.jobs.room import check_room, needed_bytes
 from geoseg.jobs.standing import Standing, cut_of, parts_key, recut, standing_of
+from geoseg.jobs.words import were
 from geoseg.outputs.crash import crash_point
 from geoseg.scene.guard import is_remote
 
@@ -255,7 +256,7 @@ class Runner:
     def _repair(self, job: _Job, error: DamagedPartsError) -> None:
         """Compute damaged blocks again; the others stay."""
         job.repairs += 1
-        self._note(job, f"{len(error.blocks)} finished blocks were damaged on the disk and are computed again")
+        self._note(job, f"{were(len(error.blocks), 'finished block')} damaged on the disk and computed again")
         self._journal.drop(job.id, error.blocks)
         job.n_done -= len(error.blocks)
         self._waiting.extendleft(_Task(job=job, block=block) for block in error.blocks)

@@ -17,6 +17,7 @@ from geoseg.legend import NODATA, PROBABILITY_STEPS, Legend
 from geoseg.outputs.aside import Published
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.records import write_json
+from geoseg.scene.guard import without_query
 
 __all__ = ["ItemInfo", "write_item"]
 
@@ -162,7 +163,7 @@ def _properties(info: ItemInfo, processed: datetime) -> dict[str, Any]:
     if info.model:
         properties["geoseg:model"] = info.model
     if info.source:
-        properties["geoseg:source"] = info.source.split("?")[0].rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+        properties["geoseg:source"] = without_query(info.source).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     return properties
 
 

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import archive_of, member_size
-from geoseg.scene.guard import DRIVERS, is_remote
+from geoseg.scene.guard import DRIVERS, is_remote, without_query
 from geoseg.scene.raster import fingerprint, open_file
 from geoseg.scene.sampling import sampling_of
 from geoseg.scene.scene import Band, Quality, Sampling, Scene
@@ -120,7 +120,7 @@ def files_fingerprint(files: Sequence[str]) -> str:
 
 
 def _is_raster(href: str) -> bool:
-    return Path(href.split("?", 1)[0]).suffix.lower() in DRIVERS
+    return Path(without_query(href)).suffix.lower() in DRIVERS
 
 
 def _joined(prints: Sequence[str]) -> str:
@@ -130,7 +130,7 @@ def _joined(prints: Sequence[str]) -> str:
 def _content(href: str) -> str:
     """Digest of a file of metadata; a URL is taken by its name, and a member of an archive by its size."""
     if is_remote(href):
-        return href.split("?", 1)[0]
+        return without_query(href)
     archive = archive_of(href)
     if archive is not None:
         return f"{Path(href).name} {member_size(href)}"

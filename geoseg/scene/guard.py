@@ -23,7 +23,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import archive_of, member_size
 
-__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster"]
+__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "without_query"]
 
 DRIVERS = {
     ".tif": "GTiff",
@@ -71,13 +71,18 @@ def is_remote(href: str) -> bool:
     return href.startswith(_REMOTE)
 
 
+def without_query(href: str) -> str:
+    """A URL without what follows its question mark, a token more often than not; a file may have one in its name."""
+    return href.split("?", 1)[0] if is_remote(href) else href
+
+
 def driver_for(href: str) -> str:
     """The GDAL driver that may open this file, by its suffix.
 
     Raises:
         SceneError: If the suffix is not one of a raster that geoseg opens.
     """
-    suffix = Path(href.split("?", 1)[0]).suffix.lower()
+    suffix = Path(without_query(href)).suffix.lower()
     if suffix not in DRIVERS:
         raise SceneError(
             f"{printable(href)}: {suffix or 'no suffix'!r} is not a raster format geoseg opens ({', '.join(DRIVERS)}); "
@@ -91,6 +96,12 @@ def _check_file(href: str) -> os.stat_result:
 
     A named pipe would hang the opening for ever, a device never ends, so the kind is asked first.
     """
+    try:
+        href.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SceneError(
+            f"{printable(href)}: its name is not text in UTF-8, which GDAL needs it to be; rename it"
+        ) from error
     try:
         info = Path(href).stat()
     except ValueError as error:  # a zero byte in the name
@@ -116,7 +127,7 @@ def _check_side_files(href: str) -> None:
     """Refuse side files that would hang GDAL, or that lead it elsewhere: it opens a mask by content, a VRT too."""
     for suffix in (".msk", ".aux.xml", ".ovr"):
         side = Path(href + suffix)
-        if not side.exists():
+        if not os.path.exists(side):  # noqa: PTH110 False for names too long for the disk, which no file can have
             continue
         _check_file(str(side))
         if suffix != ".aux.xml":

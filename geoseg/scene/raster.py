@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.archive import archive_of
-from geoseg.scene.guard import driver_for, is_remote, open_raster
+from geoseg.scene.guard import driver_for, is_remote, open_raster, without_query
 from geoseg.scene.names import common_name, landsat_names
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
@@ -72,7 +72,7 @@ def open_file(
             for index, band_name in zip(spectral, _band_names(dataset, spectral, bands, name), strict=True)
         )
         return Scene(
-            id=Path(href.split("?", 1)[0]).stem,
+            id=Path(without_query(href)).stem,
             href=href,
             geobox=geobox,
             bands=named,
@@ -233,7 +233,7 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
     """
     digest = hashlib.sha256(f"{dataset.shape} {dataset.count} {dataset.dtypes} {dataset.transform[:6]}".encode())
     if is_remote(href):
-        digest.update(href.split("?", 1)[0].encode("utf-8", "surrogateescape"))
+        digest.update(without_query(href).encode("utf-8", "surrogateescape"))
         for down, across in ((0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)):
             side = min(_SAMPLE_SIDE, *dataset.shape)
             row, col = int(down * (dataset.height - side)), int(across * (dataset.width - side))

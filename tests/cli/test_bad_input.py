@@ -187,6 +187,8 @@ def test_an_output_folder_that_cannot_be_written_is_refused_at_once(
         ended = geoseg_command("run", write_scene(), "-o", out, "-m", "kmeans:2")
         assert ended.code == 2
         assert f"cannot write into {out}: read-only file system; choose another --output" in ended.err
+        looked = geoseg_command("run", write_scene(), "-o", out, "-m", "kmeans:2", "--dry-run")
+        assert (looked.code, looked.err.splitlines()[-1]) == (2, ended.err.splitlines()[-1])
 
 
 def test_a_file_in_the_place_of_the_output_folder_is_refused(

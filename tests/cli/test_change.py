@@ -444,6 +444,12 @@ def test_probabilities_that_are_not_there_are_one_clear_line(
     assert "s0_20190601_classes.tif comes without class probabilities: map it with geoseg run" in errors[0]
 
 
+def test_a_run_against_itself_is_refused_as_that(runs: Any, tmp_path: Path, geoseg_command: Command) -> None:
+    ended = geoseg_command("change", runs[0], f"{runs[0]}/", "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert "are the same 3 maps: give the runs of two dates, or the folders of two scenes" in ended.err
+
+
 def test_a_pair_that_fails_does_not_stop_the_others(runs: Any, tmp_path: Path, geoseg_command: Command) -> None:
     path = runs[1] / "s1_20230601" / "s1_20230601_classes.tif"
     whole = path.read_bytes()

@@ -11,6 +11,7 @@ import pytest
 
 from geoseg.errors import ParameterError, ResourceError
 from geoseg.jobs.cluster import connect
+from geoseg.jobs.scratch import scratch_folder
 
 
 def process_id() -> int:
@@ -64,6 +65,39 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path: Path, monkeypatch: pyte
     with connect() as pool:
         pool.submit(process_id).result()
     assert list(tmp_path.iterdir()) == []
+
+
+DIE = """
+import os, sys, tempfile
+from geoseg.jobs.scratch import scratch_folder
+tempfile.tempdir = sys.argv[1]
+with scratch_folder() as folder:
+    open(os.path.join(folder, "something of dask's"), "w").close()
+    print(folder, flush=True)
+    if sys.argv[2] == "die":
+        os._exit(9)
+    sys.stdin.read()
+"""
+
+
+def test_what_killed_runs_left_in_the_temporary_folder_goes_at_the_next_start_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.run([sys.executable, "-c", DIE, tmp_path, "die"], capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", DIE, str(tmp_path), "live"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        alive = Path(process.stdout.readline().strip())
+        assert not Path(dead.stdout.strip()).exists()  # the second has found what the first left
+        others = tmp_path / "geoseg-dask-of somebody", tmp_path / "geoseg-dask-link"
+        others[0].mkdir()
+        others[1].symlink_to(others[0])
+        with scratch_folder() as mine:
+            assert {p.name for p in tmp_path.iterdir()} == {alive.name, Path(mine).name, *(p.name for p in others)}
+            assert (alive / "something of dask's").exists()
+        process.communicate()
+    assert set(tmp_path.iterdir()) == set(others)
 
 
 def test_places_exclude_one_another() -> None:

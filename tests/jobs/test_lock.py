@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import OutputError
-from geoseg.jobs.lock import hold, holder_of
+from geoseg.jobs.lock import check_writable, hold, holder_of
 
 
 def test_the_folder_is_made_and_nothing_stays(tmp_path: Path) -> None:
@@ -33,6 +33,29 @@ def test_nothing_stays_after_an_error_and_what_others_left_does(tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt), hold(tmp_path):
         raise KeyboardInterrupt
     assert [p.name for p in (tmp_path / ".geoseg").iterdir()] == ["journal.sqlite"]
+
+
+@pytest.mark.parametrize("name", [".geoseg", ".geoseg/lock"])
+def test_what_is_in_the_way_of_the_lock_is_named_also_by_who_only_looks(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == ".geoseg":
+        path.write_text("mine")
+    else:
+        path.mkdir(parents=True)
+    with pytest.raises(OutputError, match=rf"{path} is in the way, where geoseg keeps a"), hold(tmp_path):
+        pass
+    with pytest.raises(OutputError, match=rf"{path} is in the way, where geoseg keeps a"):
+        check_writable(tmp_path)
+    assert path.exists()
+
+
+def test_who_only_looks_learns_that_nothing_can_be_written_and_makes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=rf"cannot write into {output}: not a directory"):
+            check_writable(output)
 
 
 HOLD = """

@@ -13,6 +13,7 @@ import pytest
 from geoseg.jobs.cluster import connect
 from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
+from geoseg.jobs.words import were
 from geoseg.models.load import load_model
 from tests.conftest import Command, Ended, WriteScene, blobs
 from tests.jobs.conftest import Forked
@@ -109,7 +110,7 @@ def test_a_damaged_part_is_computed_again_and_no_other(
     assert ended.code == 0, ended.err
     assert ended.err.count("a block of") == N - 4 + n_damaged
     if damage in ("flipped", "swapped"):
-        assert f"{n_damaged} finished blocks were damaged on the disk and are computed again" in ended.err
+        assert f"{were(n_damaged, 'finished block')} damaged on the disk and computed again" in ended.err
     assert rasters(out) == rasters(calm)
 
 

@@ -112,6 +112,32 @@ def test_damaged_results_are_named_as_such_and_made_again_with_overwrite(
     assert "scene: unchanged" in geoseg_command(*words).err
 
 
+def test_names_that_files_may_have_are_no_trouble_and_others_are_named(
+    write_scene: WriteScene, geoseg_command: Command, tmp_path: Path
+) -> None:
+    source = write_scene("in/plain.tif")
+    long, asking = "l" * 251, "what?now=1"
+    for stem in (long, asking):
+        (tmp_path / "in" / f"{stem}.tif").write_bytes(source.read_bytes())
+    (tmp_path / "in" / "b").mkdir()
+    (tmp_path / "in" / "b" / "plain.tif").write_bytes(source.read_bytes())
+    latin = os.fsencode(tmp_path / "in") + b"/caf\xe9.tif"
+    Path(os.fsdecode(latin)).write_bytes(source.read_bytes())
+    out = tmp_path / "out"
+    ended = geoseg_command("run", tmp_path / "in", "-o", out, *KMEANS, "--no-polygons")
+    assert ended.code == 1
+    assert "caf\\udce9.tif: its name is not text in UTF-8, which GDAL needs it to be; rename it" in ended.err
+    # whose name is another's is told, as a file that is added may take it
+    assert f"plain_2: {tmp_path}/in/b/plain.tif is called this, for an input before it has the name plain" in ended.err
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {"plain", "plain_2", "l" * 100, "what_now=1"}
+    records = {s["id"]: s for s in json.loads((out / "run.json").read_text("utf-8"))["scenes"]}
+    assert records["what_now=1"]["input"].endswith("/what?now=1.tif")
+    item = json.loads((out / "what_now=1" / "what_now=1.json").read_text("utf-8"))
+    assert item["properties"]["geoseg:source"] == "what?now=1.tif"
+    again = geoseg_command("run", tmp_path / "in" / f"{asking}.tif", "-o", out, *KMEANS, "--no-polygons")
+    assert "what_now=1: unchanged" in again.err
+
+
 def test_finished_results_are_computed_again_by_restart_with_overwrite_only(
     write_scene: WriteScene, geoseg_command: Command
 ) -> None:
@@ -436,7 +462,8 @@ def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
     assert process.returncode == code, said
     assert took < 20
     assert "Traceback" not in said
-    assert ("terminated" if number == signal.SIGTERM else "interrupted") in said
+    how = "terminated" if number == signal.SIGTERM else "interrupted"
+    assert f"{how}: finished blocks are kept, and the same command goes on from there" in said
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     assert not (out / "scene").exists()

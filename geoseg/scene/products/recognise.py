@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import is_archive, members
-from geoseg.scene.guard import is_remote
+from geoseg.scene.guard import is_remote, without_query
 from geoseg.scene.products.sentinel2 import METADATA, open_safe
 from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.scene import Scene
@@ -51,7 +51,7 @@ def looks_like_product(path: Path) -> bool:
 
 def scene_name(href: str) -> str:
     """Name of a scene: the file's or folder's, without its place and suffix; a query of a URL is no part of it."""
-    path = Path(href.split("?", 1)[0])
+    path = Path(without_query(href))
     if path.name in _SAFE_METADATA:
         path = path.parent.absolute()
     return path.stem.removesuffix(".SAFE")

@@ -1,0 +1,68 @@
+"""A folder for what a cluster in this program keeps on the disk; those of dead programs are removed."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["scratch_folder"]
+
+_PREFIX = "geoseg-dask-"
+_HELD = "held"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A new folder in the temporary folder of the machine, removed at the end.
+
+    A program that is killed leaves its folder. Whether its owner lives is told by a lock of the kernel, which goes with
+    the process: numbers of processes are given anew, and mean nothing in another container on the same disk. Folders
+    without a lock, of other users, or on disks without locks are left alone.
+    """
+    _remove_stale(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+        held = _hold(Path(folder))
+        try:
+            yield folder
+        finally:
+            if held is not None:
+                os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """The lock of a folder, as an open file; None on disks without locks."""
+    # under another name until it is held: nobody may find it free
+    new = folder / f"{_HELD}.new"
+    file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(folder / _HELD)
+    except OSError:
+        os.close(file)
+        return None
+    return file
+
+
+def _remove_stale(where: Path) -> None:
+    """Remove the folders of this user whose owners are dead; whatever goes wrong is no reason not to start."""
+    with suppress(OSError):
+        for folder in where.glob(f"{_PREFIX}*"):
+            with suppress(OSError):
+                if not folder.is_symlink() and folder.stat().st_uid == os.geteuid() and _is_free(folder / _HELD):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_free(lock: Path) -> bool:
+    """Whether a lock is there and nobody holds it."""
+    file = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(file)
