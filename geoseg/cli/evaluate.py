@@ -2,19 +2,26 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import legend_option, talk_options, zone_options, zones_of
+from geoseg.cli.options import band_options, compute_options, legend_option, talk_options, zone_options, zones_of
 
 if TYPE_CHECKING:
-    from geoseg.jobs.evaluate import Evaluated
+    from geoseg.cli.talk import Talk
+    from geoseg.evaluate.boundary import BorderRule
+    from geoseg.jobs.evaluate import Evaluated, EvaluateOptions
 
 __all__ = ["evaluate"]
 
 _SHOWN = 40
+_WITH_MODEL = (
+    "scenes", "labels", "maps", "fit_temperature", "bands", "scale", "offset", "window", "overlap", "blend",
+    "batch_size", "device", "precision", "threads",
+)  # fmt: skip
 _WORDS = {
     "accuracy": "pixel accuracy",
     "miou": "mean IoU",
@@ -25,12 +32,33 @@ _WORDS = {
     "kappa": "kappa",
     "ece": "expected calibration error",
     "overconfidence": "mean confidence less accuracy",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood",
+    "boundary_iou": "mean boundary IoU",
+    "boundary_f1": "mean boundary F1",
+    "asd_m": "mean surface distance, m",
+    "surface_dice": "mean surface Dice",
 }
 
 
 @click.command()
-@click.argument("prediction", metavar="PREDICTION")
-@click.argument("reference", metavar="REFERENCE")
+@click.argument("prediction", metavar="[PREDICTION", required=False)
+@click.argument("reference", metavar="REFERENCE]", required=False)
+@click.option("-m", "--model", metavar="NAME|CARD.yaml", help="Score what this model makes of --scenes instead.")
+@click.option("--scenes", multiple=True, metavar="PATH", help="With --model: rasters, folders or globs to map.")
+@click.option("--labels", metavar="PATH", help="With --model: what is true there, as REFERENCE.")
+@click.option(
+    "--maps",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --model: folder in which the maps stay, as geoseg run leaves them [they are removed].",
+)
+@click.option(
+    "--fit-temperature",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CARD.yaml",
+    help="With --model: fit the temperature that makes confidence right on these scenes, and write a card with it, "
+    "beside the weights; scores are then those with it.",
+)
 @click.option(
     "-o",
     "--output",
@@ -57,18 +85,39 @@ _WORDS = {
     metavar="PERCENT",
     help="Of the intervals, from scenes drawn again, or parts of the only one.",
 )
+@click.option("--boundaries", is_flag=True, help="Also how well borders lie: boundary IoU and F1, surface distance.")
+@click.option(
+    "--tolerance",
+    metavar="DISTANCE",
+    help="With --boundaries, within which a border is in the right place, such as 10m or 1.5px [2px].",
+)
+@click.option(
+    "--band",
+    type=click.IntRange(1, 512),
+    metavar="PX",
+    help="With --boundaries, width of the bands of boundary IoU [7, which is 2 % of the diagonal of 256 px].",
+)
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    help="Of a REFERENCE of polygons or points: their class, a name or the value in PREDICTION [class].",
+)
 @click.option("--kappa", is_flag=True, help="Also kappa, which is not recommended.")
 @click.option("--json", "as_json", is_flag=True, help="All tables as JSON on stdout, in place of the shown ones.")
+@band_options
+@compute_options
 @zone_options
 @legend_option
-@click.option("--overwrite", is_flag=True, help="Replace an evaluation that is in the output folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an evaluation, or a card, that is there.")
 @talk_options
-def evaluate(prediction: str, reference: str, **asked: Any) -> int:
+def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int:
     """How good PREDICTION is, held against REFERENCE: accuracy, IoU, F1, precision, recall, area bias.
 
     Each is a class map, a folder of class maps, or the output folder of geoseg run. Scenes are paired by name, else by
     place. The reference is left on its grid, and a prediction on another one is brought onto it; classes are matched by
-    name.
+    name. REFERENCE may also be a vector file of polygons or points, FILE or FILE:LAYER.
+
+    With --model, --scenes are mapped by the engine that geoseg run uses, and the stitched maps are scored.
 
     Exit codes: 0 all scored, 1 some scenes failed, 2 wrong usage or nothing could be scored, 130 interrupted.
     """
@@ -77,17 +126,22 @@ def evaluate(prediction: str, reference: str, **asked: Any) -> int:
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
 
+    _check_usage(prediction, reference, asked)
+
     from geoseg.change.legends import read_crosswalk
     from geoseg.evaluate.plan import Matching
     from geoseg.jobs.evaluate import EvaluateOptions, evaluate_files
 
     crosswalk = asked["crosswalk"]
+    truth: str = reference if asked["labels"] is None else asked["labels"]  # type: ignore[assignment]
     options = EvaluateOptions(
         matching=Matching(
             crosswalk=() if crosswalk is None else read_crosswalk(crosswalk, sides=("reference", "prediction")),
             ignore=asked["ignore"],
         ),
         legend=asked["legend"],
+        borders=_borders(asked),
+        class_column=_class_column(asked["class_column"], truth),
         zones=zones_of(asked),
         level=asked["level"] / 100,
         kappa=asked["kappa"],
@@ -96,7 +150,11 @@ def evaluate(prediction: str, reference: str, **asked: Any) -> int:
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         for note in () if options.zones is None else options.zones.notes:
             talk.say(note)
-        found = evaluate_files(prediction, reference, options, output=asked["output"], listen=talk)
+        if asked["model"] is not None:
+            found = _of_model(asked, options, talk)
+        else:
+            assert prediction is not None
+            found = evaluate_files(prediction, truth, options, output=asked["output"], listen=talk)
         for note in found.evaluation.notes:
             talk.say(note)
         if asked["output"] is not None:
@@ -107,6 +165,85 @@ def evaluate(prediction: str, reference: str, **asked: Any) -> int:
         _show(found)
     sys.stdout.flush()
     return 1 if found.failed else 0
+
+
+def _check_usage(prediction: str | None, reference: str | None, asked: dict[str, Any]) -> None:
+    """What is scored is named once, and no option is given that would do nothing."""
+    if asked["model"] is None:
+        context = click.get_current_context()
+        for name in _WITH_MODEL:
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')} is of no use without --model")
+        if prediction is None or reference is None:
+            raise click.UsageError("name PREDICTION and REFERENCE, or --model with --scenes and --labels")
+    elif prediction is not None:
+        raise click.UsageError("--model makes the prediction: name --scenes and --labels, and no PREDICTION")
+    elif not asked["scenes"] or asked["labels"] is None:
+        raise click.UsageError("--model needs --scenes to map and --labels to hold the maps against")
+
+
+def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -> "Evaluated":
+    """The scores of a model's maps, with a temperature fitted before if that is asked for."""
+    from geoseg.inference.engine import choose_device
+    from geoseg.inference.recipe import Choices
+    from geoseg.jobs.cluster import connect
+    from geoseg.jobs.evaluate_model import LabelledScenes, check_new_card, evaluate_model, temperature_of, write_card
+    from geoseg.jobs.evaluate_pairs import scenes_among
+    from geoseg.jobs.outcome import Options
+    from geoseg.models.load import load_model
+    from geoseg.scene.inputs import find_rasters
+
+    model, device, card = load_model(asked["model"]), str(choose_device(asked["device"])), asked["fit_temperature"]
+    given = {k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "precision", "threads")}
+    rasters = scenes_among(find_rasters(asked["scenes"]))
+    tried = LabelledScenes(
+        model=model,
+        rasters=tuple(rasters),
+        labels=asked["labels"],
+        running=Options(
+            choices=Choices(**given, device=device),
+            **{k: asked[k] for k in ("bands", "scale", "offset")},
+        ),
+        scoring=options,
+    )
+    if card is not None:
+        check_new_card(model, card, overwrite=asked["overwrite"])
+        fitted = temperature_of(tried, listen=talk)
+        write_card(model, fitted, card)
+        talk.say(
+            f"temperature {fitted.value:.4f} from {fitted.n} labelled pixels: negative log-likelihood "
+            f"{fitted.nll_before:.4f} at 1, {fitted.nll_after:.4f} with it; card {card}; these scenes no longer tell "
+            "how well it is calibrated, others do"
+        )
+        tried = replace(tried, model=load_model(str(card)))
+    with connect(accelerated=device.partition(":")[0] != "cpu") as pool:
+        return evaluate_model(tried, pool=pool, maps=asked["maps"], output=asked["output"], listen=talk)
+
+
+def _borders(asked: dict[str, Any]) -> "BorderRule | None":
+    """What is a border in the right place, where that is asked for."""
+    from geoseg.evaluate.boundary import BorderRule
+    from geoseg.vector.simplify import parse_distance
+
+    if not asked["boundaries"]:
+        for name in ("tolerance", "band"):
+            if asked[name] is not None:
+                raise click.UsageError(f"--{name} is of no use without --boundaries")
+        return None
+    given: dict[str, Any] = {}
+    if asked["tolerance"] is not None:
+        given["tolerance"] = parse_distance(asked["tolerance"])
+    if asked["band"] is not None:
+        given["band_px"] = asked["band"]
+    return BorderRule(**given)
+
+
+def _class_column(asked: str | None, reference: str) -> str:
+    from geoseg.evaluate.vector_reference import is_vector
+
+    if asked is not None and not is_vector(reference):
+        raise click.UsageError("--class-column is of no use for a reference of rasters")
+    return "class" if asked is None else asked
 
 
 def _show(found: "Evaluated") -> None:
@@ -136,6 +273,15 @@ def _show(found: "Evaluated") -> None:
             for row in there.itertuples()
         ],
     )  # fmt: skip
+    if "boundary_f1" in classes:
+        show_table(
+            ("class", "boundary IoU", "boundary F1", "surface distance m", "surface Dice", "beyond reach"),
+            [
+                (r.class_name, _share(r.boundary_iou), _share(r.boundary_f1), _number(r.asd_m, ".2f"),
+                 _share(r.surface_dice), _share(r.beyond))
+                for r in there.itertuples()
+            ],
+        )  # fmt: skip
     if len(found.evaluation.scenes) > 1:
         _show_scenes(found.tables["scenes"])
     if "zones" in found.tables:

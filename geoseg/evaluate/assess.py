@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from geoseg.area.zones import Zones
 from geoseg.change.maps import ClassSource, source_of_array, source_of_file
 from geoseg.errors import ParameterError
+from geoseg.evaluate.boundary import BorderRule
 from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.plan import Matching
 from geoseg.evaluate.scene_scores import score_scene
@@ -27,6 +28,7 @@ def evaluate_map(
     reference_legend: Legend | None = None,
     confidence: "xr.DataArray | str | os.PathLike[str] | None" = None,
     matching: Matching | None = None,
+    borders: BorderRule | None = None,
     zones: Zones | None = None,
     level: float = 0.95,
 ) -> Evaluation:
@@ -44,6 +46,7 @@ def evaluate_map(
         confidence: uint8 percent on the grid of the prediction, 255 where there is none; an array for an array, a file
             for a file.
         matching: Crosswalk, and classes to leave out.
+        borders: What is a border in the right place, where that is wanted.
         zones: Where scores are wanted for, too.
         level: Of the intervals, a share.
 
@@ -58,7 +61,7 @@ def evaluate_map(
     one = _source("the prediction", prediction, legend, confidence)
     two = _source("the reference", reference, reference_legend, None)
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
-        found = score_scene("map", one, two, pool, matching=matching, zones=zones)
+        found = score_scene("map", one, two, pool, matching=matching, borders=borders, zones=zones)
     return Evaluation.of([found], level=level, zone_ids=() if zones is None else zones.ids)
 
 

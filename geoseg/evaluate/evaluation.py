@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.evaluate.bootstrap import Interval, intervals
+from geoseg.evaluate.boundary import N_BORDER_SUMS, BorderScores, border_scores
 from geoseg.evaluate.calibration import Reliability, reliability
+from geoseg.evaluate.probabilities import ShareCounts
 from geoseg.evaluate.scene_scores import SceneScores
 from geoseg.evaluate.scores import MEASURES, ClassScores, Margins, Scores, class_scores, scores
 from geoseg.legend import Legend, LegendClass
@@ -23,6 +25,15 @@ ALL: Final = "all"
 """What the rows of all scenes together are called."""
 _HA_M2: Final = 10_000
 _BY_CLASS: Final = ("iou", "f1", "precision", "recall")
+_BY_BORDER: Final = {
+    "iou": "boundary_iou",
+    "precision": "boundary_precision",
+    "recall": "boundary_recall",
+    "f1": "boundary_f1",
+    "asd_m": "asd_m",
+    "surface_dice": "surface_dice",
+    "beyond": "beyond",
+}
 _FEW: Final = 10
 
 
@@ -112,6 +123,26 @@ class Evaluation:
         """Of each class, in all scenes together."""
         return class_scores(self.margins)
 
+    @property
+    def borders(self) -> BorderScores | None:
+        """Of the borders of each class, in all scenes together; None where they were not asked for."""
+        total = np.zeros((len(self.legend), N_BORDER_SUMS))
+        for place, s in zip(self.places, self.scenes, strict=True):
+            if s.borders is None:
+                return None
+            total[place] += s.borders
+        return border_scores(total)
+
+    @property
+    def shares(self) -> ShareCounts | None:
+        """Of class probabilities, in all scenes together; None where a scene comes without."""
+        total = ShareCounts.zero()
+        for s in self.scenes:
+            if s.shares is None:
+                return None
+            total = total + s.shares
+        return total
+
     def _units(self) -> Margins:
         """What intervals are drawn from: scenes, or the parts of the only one."""
         if len(self.scenes) == 1:
@@ -150,7 +181,11 @@ class Evaluation:
         return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
 
     def summary_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
-        """``measure``, ``value``, ``low`` and ``high``, one row for each score of all scenes together."""
+        """``measure``, ``value``, ``low`` and ``high``, one row for each score of all scenes together.
+
+        Where there are probabilities, also their Brier score and negative log-likelihood; where borders were asked for,
+        the means of their scores over the classes that have them.
+        """
         import pandas as pd
 
         names = [m for m in MEASURES if with_kappa or m != "kappa"]
@@ -165,10 +200,13 @@ class Evaluation:
             (m, float(getattr(found, m)), float(low), float(high))
             for m, low, high in zip(names, between.low, between.high, strict=True)
         ]
-        known = self.reliability
+        nan, known = float("nan"), self.reliability
         if known is not None:
-            nan = float("nan")
             rows += [(m, getattr(known, m), nan, nan) for m in ("ece", "overconfidence")]
+        if self.shares is not None:
+            rows += [(m, getattr(self.shares, m), nan, nan) for m in ("brier", "nll")]
+        if self.borders is not None:
+            rows += [(m, value, nan, nan) for m, value in _border_means(self.borders).items()]
         return pd.DataFrame(rows, columns=["measure", "value", "low", "high"]).astype({"measure": "str"})
 
     def class_table(self) -> "pd.DataFrame":
@@ -176,10 +214,11 @@ class Evaluation:
 
         ``class_id``, ``class_name``, ``iou`` with ``iou_low`` and ``iou_high``, ``f1``, ``precision``, ``recall``;
         ``reference_px`` and ``mapped_px``; ``reference_ha`` and ``mapped_ha``, true areas of the pixels where both have
-        a class; ``bias_ha``, mapped less reference, and ``bias_pct``, of the reference.
+        a class; ``bias_ha``, mapped less reference, and ``bias_pct``, of the reference; where borders were asked for,
+        the fields of `BorderScores` with ``boundary_`` before the first four.
         """
         between = self.interval(lambda m: class_scores(m).iou)
-        return _class_table(self.legend, self.margins, self.area_m2[:-1, :-1], between)
+        return _class_table(self.legend, self.margins, self.area_m2[:-1, :-1], between, self.borders)
 
     def scene_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
         """One row per scene, and one for all together where there are several.
@@ -211,7 +250,8 @@ class Evaluation:
         tables = []
         for s in self.scenes:
             areas = s.counts.units[:-1, :-1] * s.unit_m2
-            table = _class_table(s.legend, Margins.of(s.counts.compared), areas, None)
+            drawn = None if s.borders is None else border_scores(s.borders)
+            table = _class_table(s.legend, Margins.of(s.counts.compared), areas, None, drawn)
             table.insert(0, "scene", pd.Series([s.name] * len(table), dtype="str"))
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
@@ -307,7 +347,23 @@ def _reliability(by_percent: NDArray[np.int64]) -> Reliability:
     return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
 
 
-def _class_table(legend: Legend, margins: Margins, area_m2: NDArray[Any], between: Interval | None) -> "pd.DataFrame":
+def _border_means(borders: BorderScores) -> dict[str, float]:
+    """Means over the classes that have the score."""
+    means = {}
+    for name in ("iou", "f1", "asd_m", "surface_dice"):
+        values = getattr(borders, name)
+        known = values[np.isfinite(values)]
+        means[_BY_BORDER[name]] = float(known.mean()) if len(known) else float("nan")
+    return means
+
+
+def _class_table(
+    legend: Legend,
+    margins: Margins,
+    area_m2: NDArray[Any],
+    between: Interval | None,
+    borders: BorderScores | None = None,
+) -> "pd.DataFrame":
     import pandas as pd
 
     found = class_scores(margins)
@@ -316,6 +372,7 @@ def _class_table(legend: Legend, margins: Margins, area_m2: NDArray[Any], betwee
     np.divide(100 * (mapped - reference), reference, out=bias, where=reference > 0)
     intervals_of = {} if between is None else {"iou_low": between.low, "iou_high": between.high}
     pixels = {"reference_px": margins.reference, "mapped_px": margins.predicted}
+    drawn = {} if borders is None else {column: getattr(borders, name) for name, column in _BY_BORDER.items()}
     whole = all((values == np.floor(values)).all() for values in pixels.values())
     return pd.DataFrame(
         {
@@ -329,5 +386,6 @@ def _class_table(legend: Legend, margins: Margins, area_m2: NDArray[Any], betwee
             "mapped_ha": mapped,
             "bias_ha": mapped - reference,
             "bias_pct": bias,
+            **drawn,
         }
     )

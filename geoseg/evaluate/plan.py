@@ -35,6 +35,33 @@ class Matching:
     ignore: tuple[str, ...] = ()
     """Classes of the reference, by name or value, whose pixels are left out: clouds, "unlabelled"."""
 
+    @property
+    def swapped(self) -> "Matching":
+        """The same, with the reference as the side ``after``."""
+        other = {"before": "after", "after": "before", "1": "2", "2": "1"}
+        return replace(
+            self, crosswalk=tuple(replace(row, side=other.get(row.side, row.side)) for row in self.crosswalk)
+        )
+
+    def ignored(self, reference: ClassSource) -> list[int]:
+        """Class values of a reference that are left out.
+
+        Raises:
+            ParameterError: If a name is that of no class; a label raster without names may happen to lack a value.
+        """
+        values = []
+        for text in self.ignore:
+            found = named_class(reference.legend, text)
+            if found is not None:
+                values.append(found.value)
+            elif reference.named or not (text.isascii() and text.isdigit()):
+                known = ", ".join(printable(n) for n in reference.legend.names[:10])
+                raise ParameterError(
+                    f"{printable(text)!r} is to be left out, and is no class of {reference.name} ({known}): name one "
+                    "of these"
+                )
+        return values
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pixels:
@@ -92,8 +119,7 @@ class Plan:
             names=names,
         )
         lookup = common.before.copy()
-        for text in matching.ignore:
-            lookup[_ignored(text, reference)] = NONE
+        lookup[matching.ignored(reference)] = NONE
         window, unit = _sides(alignment.geobox)
         return cls(
             reference=reference,
@@ -135,19 +161,6 @@ class Plan:
         mapped, lacks_mapped = places(values, self.common.after)
         lacking = [tuple(np.flatnonzero(each).tolist()) for each in (lacks_truth, lacks_mapped)]
         return Pixels(truth=truth, mapped=mapped, confidence=confidence, lacking=(lacking[0], lacking[1]))
-
-
-def _ignored(text: str, reference: ClassSource) -> list[int]:
-    """Class values that a text names; none where a label raster without names happens to lack the value."""
-    found = named_class(reference.legend, text)
-    if found is None and not reference.named and text.isascii() and text.isdigit():
-        return []
-    if found is None:
-        known = ", ".join(printable(n) for n in reference.legend.names[:10])
-        raise ParameterError(
-            f"{printable(text)!r} is to be left out, and is no class of {reference.name} ({known}): name one of these"
-        )
-    return [found.value]
 
 
 def _sides(geobox: GeoBox) -> tuple[int, int]:

@@ -10,14 +10,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.area.metric import Metric
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.zone_grid import place_zones
 from geoseg.area.zone_sums import zone_sums
 from geoseg.area.zones import Zones
 from geoseg.change.maps import ClassSource
+from geoseg.change.shares import ClassShares
 from geoseg.errors import InputError
+from geoseg.evaluate.boundary import N_BORDER_SUMS, BorderRule, Ruler, border_blocks, count_borders, in_metres
 from geoseg.evaluate.counts import MapCounts, count_block
 from geoseg.evaluate.plan import BLOCK_PX, Matching, Plan
+from geoseg.evaluate.probabilities import ShareCounts, count_shares
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
 
@@ -38,6 +42,11 @@ class SceneScores:
     """What was counted."""
     unit_m2: float
     """Square metres in a unit of area of the counts."""
+    borders: NDArray[np.float64] | None = None
+    """(K, n) sums of borders in pixels and metres, see `geoseg.evaluate.boundary`; None where they were not asked
+    for."""
+    shares: ShareCounts | None = None
+    """Of class probabilities; None where there are none."""
     by_zone: NDArray[np.float64] | None = None
     """(zones, K, K, 2) pixels and square metres, those on a zone's border by the part that is inside; None where no
     zones were given."""
@@ -57,6 +66,7 @@ def score_scene(
     executor: Executor,
     *,
     matching: Matching | None = None,
+    borders: BorderRule | None = None,
     zones: Zones | None = None,
     listen: Callable[[Block], Any] = lambda _: None,
 ) -> SceneScores:
@@ -64,10 +74,11 @@ def score_scene(
 
     Args:
         name: What the scene is called.
-        prediction: What is scored; with confidence, its calibration is measured too.
+        prediction: What is scored; with confidence and probabilities, these are scored too.
         reference: What is true.
         executor: Runs the work on blocks.
         matching: How classes are brought together.
+        borders: What is a border in the right place, where that is wanted.
         zones: Where scores are wanted for, too.
         listen: Told of every block that is done.
 
@@ -106,8 +117,28 @@ def score_scene(
         by_zone, said = _by_zone(plan, areas, counts, zones)
         notes += said
     return SceneScores(
-        name=name, plan=plan, counts=counts, unit_m2=areas.unit_m2, by_zone=by_zone, notes=tuple(dict.fromkeys(notes))
+        name=name,
+        plan=plan,
+        counts=counts,
+        unit_m2=areas.unit_m2,
+        borders=None if borders is None else _borders(plan, borders, executor),
+        shares=None if prediction.shares is None else _shares(plan, prediction.shares, executor),
+        by_zone=by_zone,
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _borders(plan: Plan, rule: BorderRule, executor: Executor) -> NDArray[np.float64]:
+    """Sums of the borders of all classes, in pixels and metres."""
+    ruler = Ruler.of(Metric.of(plan.geobox), rule)
+    total = np.zeros((len(plan.legend), N_BORDER_SUMS), dtype=np.int64)
+    for found in executor.map(partial(count_borders, plan, ruler), border_blocks(plan)):
+        total += found
+    return in_metres(total, ruler)
+
+
+def _shares(plan: Plan, shares: ClassShares, executor: Executor) -> ShareCounts:
+    return sum(executor.map(partial(count_shares, plan, shares), plan.blocks()), ShareCounts.zero())
 
 
 def _by_zone(

@@ -14,9 +14,12 @@ from geoseg import __version__
 from geoseg.area.zones import Zones
 from geoseg.change.maps import source_of_file
 from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
+from geoseg.evaluate.boundary import BorderRule
 from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.plan import Matching
 from geoseg.evaluate.scene_scores import SceneScores, score_scene
+from geoseg.evaluate.vector_reference import VectorReference, is_vector, read_vector_reference
+from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.evaluate_pairs import Scored, ScoredPair, find_references, pair_scenes
 from geoseg.jobs.outcome import Event, Listener
 from geoseg.jobs.versions import versions
@@ -29,7 +32,7 @@ from geoseg.scene.guard import without_query
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EvaluateOptions", "Evaluated", "evaluate_files"]
+__all__ = ["EvaluateOptions", "Evaluated", "check_output", "evaluate_files", "pairs_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class EvaluateOptions:
     """Crosswalk, and classes of the reference to leave out."""
     legend: str | None = None
     """A well-known legend to take class names from, for prediction and reference."""
+    borders: BorderRule | None = None
+    """What is a border in the right place, where that is wanted."""
+    class_column: str = "class"
+    """Of a reference of polygons or points."""
     zones: Zones | None = None
     """Where scores are wanted for, too."""
     level: float = 0.95
@@ -79,15 +86,19 @@ def evaluate_files(
     *,
     output: Path | None = None,
     listen: Listener = _ignore,
+    prediction_said: str | None = None,
+    failed: Sequence[tuple[str, str]] = (),
 ) -> Evaluated:
     """Score class maps in files; a scene that fails never stops the others.
 
     Args:
         prediction: A class map, or a folder of them: the output of ``geoseg run``, or rasters.
-        reference: Likewise, what is true.
+        reference: Likewise, what is true; or a vector file of polygons or points.
         options: What the user chose.
         output: Folder of the tables, which appear together; None writes nothing.
         listen: Told what happens, in the caller's thread.
+        prediction_said: What the record calls the prediction.
+        failed: Scenes that failed before, and why.
 
     Raises:
         InputError: If either holds no class map, nothing is a pair, or no scene could be scored.
@@ -95,16 +106,20 @@ def evaluate_files(
     """
     started, began = datetime.now(UTC), time.monotonic()
     if output is not None:
-        _check_output(output, overwrite=options.overwrite)
-    found = pair_scenes(find_references(prediction), find_references(reference))
+        check_output(output, overwrite=options.overwrite)
+    vectors = read_vector_reference(reference, column=options.class_column) if is_vector(reference) else None
+    found = pairs_of(find_references(prediction), reference, is_vectors=vectors is not None)
     for note in found.notes:
         listen(Event(kind="note", scene="scenes", text=note))
     for href, text in found.failed:
         listen(Event(kind="failed", scene=printable(href), text=text))
-    scenes, failed = _scenes(found, options, listen)
+    if options.borders is not None and vectors is not None and vectors.points is not None:
+        raise ParameterError(f"{vectors.name} holds points, which have no borders: leave --boundaries out")
+    scenes, lost = _scenes(found, vectors, options, listen)
+    lost = [*failed, *lost]
     if not scenes:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise InputError(f"no scene could be scored: {failed[0][1]}{more}")
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise InputError(f"no scene could be scored: {lost[0][1]}{more}")
     evaluation = Evaluation.of(scenes, level=options.level, zone_ids=() if options.zones is None else options.zones.ids)
     tables = _tables(evaluation, options)
     record = {
@@ -112,26 +127,27 @@ def evaluate_files(
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
         "versions": versions(),
-        "prediction": printable(without_query(prediction)),
+        "prediction": prediction_said or printable(without_query(prediction)),
         "reference": printable(without_query(reference)),
         "options": {
             "crosswalk": [asdict(row) for row in options.matching.crosswalk],
             "ignore": list(options.matching.ignore),
             "legend": options.legend,
+            "borders": None if options.borders is None else asdict(options.borders),
             "level": options.level,
             "zones": None if options.zones is None else options.zones.digest,
         },
         "notes": [*evaluation.notes, *(f"{printable(name)}: {text}" for name, text in _told_once(scenes))],
-        "failed": [{"scene": printable(name), "error": text} for name, text in failed],
+        "failed": [{"scene": printable(name), "error": text} for name, text in lost],
         **{name: _plain(table) for name, table in tables.items()},
     }
-    result = Evaluated(evaluation=evaluation, failed=tuple(failed), tables=tables, record=record)
+    result = Evaluated(evaluation=evaluation, failed=tuple(lost), tables=tables, record=record)
     if output is not None:
         _write(result, output, overwrite=options.overwrite)
     return result
 
 
-def _check_output(output: Path, *, overwrite: bool) -> None:
+def check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse a folder that is not to be replaced before any work is done.
 
     Raises:
@@ -148,15 +164,27 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{printable(output)} is already there: pass --overwrite or choose another --output")
 
 
+def pairs_of(predictions: Sequence[MapInput], reference: str, *, is_vectors: bool) -> Scored:
+    """What is held against what; polygons and points are the reference of every prediction.
+
+    Raises:
+        InputError: If nothing is a pair.
+    """
+    if not is_vectors:
+        return pair_scenes(predictions, find_references(reference))
+    pairs = [ScoredPair(name=m.name, prediction=m, reference=None) for m in predictions]
+    return Scored(pairs=tuple(pairs), notes=(), failed=())
+
+
 def _scenes(
-    found: Scored, options: EvaluateOptions, listen: Listener
+    found: Scored, vectors: VectorReference | None, options: EvaluateOptions, listen: Listener
 ) -> tuple[list[SceneScores], list[tuple[str, str]]]:
     """The scores of each pair, and those that failed."""
     scenes, failed = [], list(found.failed)
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
         for pair in found.pairs:
             try:
-                scored = _score(pair, options, pool)
+                scored = _score(pair, vectors, options, pool)
             except GeosegError as error:
                 failed.append((pair.name, str(error)))
                 listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
@@ -177,23 +205,26 @@ def _told_once(scenes: Sequence[SceneScores]) -> list[tuple[str, str]]:
     return [(names[0] if len(names) == 1 else f"{len(names)} scenes", text) for text, names in by_text.items()]
 
 
-def _score(pair: ScoredPair, options: EvaluateOptions, pool: Executor) -> SceneScores:
-    rasters = [open_class_raster(m.classes, legend=options.legend) for m in (pair.prediction, pair.reference)]
+def _score(pair: ScoredPair, vectors: VectorReference | None, options: EvaluateOptions, pool: Executor) -> SceneScores:
+    raster = open_class_raster(pair.prediction.classes, legend=options.legend)
+    mapped = source_of_file(raster, pair.prediction.confidence, pair.prediction.probabilities)
+    names = {mapped.name: "the prediction"}
+    said = [f"the prediction: {note}" for note in raster.notes]
+    if pair.reference is None:
+        assert vectors is not None
+        truth = vectors.on(raster.geobox)
+    else:
+        labels = open_class_raster(pair.reference.classes, legend=options.legend)
+        truth = source_of_file(labels)
+        said += [f"the reference: {note}" for note in labels.notes]
+    names[truth.name] = "the reference"
     found = score_scene(
-        pair.name,
-        source_of_file(rasters[0], pair.prediction.confidence),
-        source_of_file(rasters[1]),
-        pool,
-        matching=options.matching,
-        zones=options.zones,
+        pair.name, mapped, truth, pool, matching=options.matching, borders=options.borders, zones=options.zones
     )
-    # alike in all scenes, so that they are told once
-    sides = tuple(zip(rasters, ("the prediction", "the reference"), strict=True))
-    said = [f"{what}: {note}" for r, what in sides for note in r.notes]
     for note in found.notes:
         text = note
-        for r, what in sides:
-            text = text.replace(printable(r.href), what)
+        for name, what in names.items():  # alike in all scenes, so that it is told once
+            text = text.replace(name, what)
         said.append(text)
     return replace(found, notes=tuple(said))
 

@@ -13,12 +13,13 @@ from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote
 from geoseg.scene.inputs import find_rasters
 
-__all__ = ["Scored", "ScoredPair", "find_references", "pair_scenes", "stem_of"]
+__all__ = ["Scored", "ScoredPair", "find_references", "pair_scenes", "scenes_among", "stem_of"]
 
 _KINDS: Final = re.compile(
     r"[_\-. ](classes|class|labels?|labelled|truth|reference|ref|gt|masks?|annotations?|images?|img|prediction|pred)$",
     re.IGNORECASE,
 )
+_LABEL: Final = re.compile(r"[_\-. ](labels?|truth|reference|gt|masks?|annotations?)$", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"[_\-. ](images?|img)$", re.IGNORECASE)
 _BESIDE: Final = ("_confidence", "_probabilities")
 
@@ -31,8 +32,8 @@ class ScoredPair:
     """What the scene is called."""
     prediction: MapInput
     """What is scored."""
-    reference: MapInput
-    """What is true."""
+    reference: MapInput | None
+    """What is true; None where polygons or points say so for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,12 @@ def find_references(named: str) -> list[MapInput]:
         # images often lie beside their labels
         labels = [r for r in rasters if not _IMAGE.search(Path(r).stem)]
         return [m for r in labels or rasters for m in find_maps(r)]
+
+
+def scenes_among(rasters: Sequence[str]) -> list[str]:
+    """The rasters that are not called labels: these often lie beside their images. All, if none is left."""
+    images = [r for r in rasters if not _LABEL.search(Path(r).stem)]
+    return images or list(rasters)
 
 
 def stem_of(m: MapInput) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.evaluate.scores import Margins, scores
 from tests.cli.test_change import NAMES, UTM, natural, write_map
-from tests.conftest import Command
+from tests.conftest import Command, WriteScene
 
 
 def mistaken(truth: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
@@ -207,3 +207,104 @@ def test_finished_tables_and_other_folders_are_not_replaced(
     other = geoseg_command(*words[:-1], tmp_path / "mine", "--overwrite")
     assert other.code == 2
     assert "holds no evaluation of geoseg" in other.err
+
+
+def test_boundaries_are_told_with_the_tolerance_that_was_given(lots: Path, geoseg_command: Command) -> None:
+    words = ("evaluate", lots / "maps/mid.tif", lots / "labels/mid_label.tif", "--json")
+    plain, near, far, wide = (
+        json.loads(geoseg_command(*words, *more).out)["classes"][0]
+        for more in (
+            (), ("--boundaries", "--tolerance", "1m"), ("--boundaries", "--tolerance", "30m"),
+            ("--boundaries", "--band", 1),
+        )
+    )  # fmt: skip
+    assert "boundary_f1" not in plain
+    assert near["boundary_f1"] < far["boundary_f1"]
+    assert near["boundary_iou"] == far["boundary_iou"] != wide["boundary_iou"]
+    assert near["asd_m"] == far["asd_m"]
+    for option, value in (("--tolerance", "1m"), ("--band", 3)):
+        refused = geoseg_command(*words, option, value)
+        assert refused.code == 2
+        assert "of no use without --boundaries" in refused.err
+
+
+def test_polygons_and_points_are_references_for_every_scene(
+    lots: Path, tmp_path: Path, geoseg_command: Command
+) -> None:
+    x, y = UTM @ (40, 0)
+    frame = gpd.GeoDataFrame({"kind": ["water", "forest"]}, crs="EPSG:32633", geometry=[
+        shapely.box(x, y - 5000, x + 100, y), shapely.box(x + 100, y - 5000, x + 200, y),
+    ])  # fmt: skip
+    frame.to_file(tmp_path / "polygons.gpkg")
+    words = ("evaluate", lots / "maps", tmp_path / "polygons.gpkg", "--class-column", "kind", "--json")
+    found = json.loads(geoseg_command(*words).out)
+    assert [s["scene"] for s in found["scenes"]] == ["mid", "north", "south", "all"]
+    mapped = np.concatenate([pixels(lots, place)[1][:, 40:60] for place in ("north", "mid", "south")])
+    assert found["matrix"][0]["water"] == (mapped[:, :10] == 1).sum()
+    assert found["matrix"][1]["water"] == (mapped[:, 10:] == 1).sum()
+    frame.set_geometry(frame.centroid).to_file(tmp_path / "points.gpkg")
+    dots = ("evaluate", lots / "maps/mid.tif", tmp_path / "points.gpkg", "--class-column", "kind")
+    nowhere = geoseg_command(*dots)
+    assert nowhere.code == 2  # they lie below the map
+    assert "has nothing on the map" in nowhere.err
+    assert "have no borders" in geoseg_command(*dots, "--boundaries").err
+    rasters = geoseg_command("evaluate", lots / "maps", lots / "labels", "--class-column", "kind")
+    assert "--class-column is of no use" in rasters.err
+
+
+def test_a_model_is_scored_by_its_stitched_maps_and_its_temperature_fitted(
+    random_unet: Path, write_scene: WriteScene, tmp_path: Path, geoseg_command: Command
+) -> None:
+    import rasterio
+    import yaml
+
+    scene = write_scene("data/place_image.tif", descriptions=("green", "red", "nir"))
+    assert geoseg_command("run", scene, "-m", random_unet, "-o", tmp_path / "maps", "--no-polygons").code == 0
+    with rasterio.open(tmp_path / "maps" / "place_image" / "place_image_classes.tif") as dataset:
+        mapped, profile = dataset.read(1), dataset.profile
+    truth, other = mapped.copy(), np.random.default_rng(1).integers(0, 4, mapped.shape).astype(np.uint8)
+    wrong = np.random.default_rng(0).random(mapped.shape) < 0.3
+    truth[wrong] = other[wrong]
+    profile = {k: profile[k] for k in ("height", "width", "crs", "transform", "dtype")} | {"count": 1, "nodata": 255}
+    with rasterio.open(tmp_path / "data" / "place_label.tif", "w", driver="GTiff", **profile) as dataset:
+        dataset.write(truth, 1)
+    words = ("evaluate", "-m", random_unet, "--scenes", tmp_path / "data", "--labels", tmp_path / "data", "--json")
+    ended = geoseg_command(*words, "--maps", tmp_path / "kept")
+    assert ended.code == 0, ended.err
+    plain = json.loads(ended.out)
+    assert plain["summary"][0]["value"] == pytest.approx((truth == mapped).mean())
+    kept = tmp_path / "kept" / "place_image" / "place_image_classes.tif"
+    with rasterio.open(kept) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), mapped)
+    card = random_unet.with_name("calibrated.yaml")
+    fitted = geoseg_command(*words, "--fit-temperature", card)
+    assert fitted.code == 0, fitted.err
+    written = yaml.safe_load(card.read_text())
+    before = yaml.safe_load(random_unet.read_text())
+    assert written["temperature"] < 1  # it is right far more often than its logits promise
+    assert {k: v for k, v in written.items() if k != "temperature"} == before
+    after, first = ({row["measure"]: row["value"] for row in r["summary"]} for r in (json.loads(fitted.out), plain))
+    assert after["ece"] < first["ece"]
+    assert after["nll"] < first["nll"]
+    assert after["accuracy"] == first["accuracy"]
+    assert f"temperature {written['temperature']:.4f}" in fitted.err
+    again = geoseg_command(*words, "--fit-temperature", card)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    elsewhere = geoseg_command(*words, "--fit-temperature", tmp_path / "card.yaml")
+    assert "not beside the weights" in elsewhere.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a.tif",), "name PREDICTION and REFERENCE"),
+        (("a.tif", "b.tif", "--window", "64"), "--window is of no use without --model"),
+        (("-m", "spectral", "a.tif"), "no PREDICTION"),
+        (("-m", "spectral", "--scenes", "a.tif"), "--labels to hold the maps against"),
+    ],
+)
+def test_a_prediction_is_named_once(words: tuple[str, ...], said: str, geoseg_command: Command) -> None:
+    ended = geoseg_command("evaluate", *words)
+    assert ended.code == 2
+    assert said in ended.err
