@@ -125,7 +125,10 @@ def test_weights_without_step_counters_fit(tmp_path: Path) -> None:
         ({"name": "Unet", "encoder": "resnet18", "options": {"checkpoint_path": "x.pt"}}, "no option of Unet 'check"),
         ({"name": "Unet", "encoder": "resnet18", "options": {"encoder_weights": "imagenet"}}, "no option of Unet"),
         ({"name": "Unet", "encoder": "resnet18", "options": {"activation": "softmax"}}, "no option of Unet"),
-        ({"name": "Unet", "encoder": "resnet18", "options": {"encoder_depth": 9}}, "cannot build Unet .* correct its architecture"),
+        (
+            {"name": "Unet", "encoder": "resnet18", "options": {"encoder_depth": 9}},
+            "cannot build Unet .* correct its architecture",
+        ),
     ],
 )
 def test_a_name_that_is_not_known_is_refused_with_what_is_near(
