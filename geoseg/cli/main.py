@@ -27,6 +27,7 @@ _COMMANDS = {
     "train": "Train a model on labelled images.",
     "batch": "Run a pipeline file again and again: only what is new or changed.",
     "areas": "Areas of a class map, with their uncertainty from a reference sample; or draw that sample.",
+    "check": "Say for each scene whether it fits a model, before anything runs.",
     "info": "Show what geoseg sees in a raster, and which models fit it.",
     "models": "List the shipped models, or show one.",
     "doctor": "Show versions, drivers, devices, and what is wrong with them.",

@@ -1,17 +1,20 @@
 """A model held against a scene before anything runs: which band is which, in what unit, at what size on the ground."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from geoseg.errors import ModelError, printable
+from geoseg.errors import ModelError, SceneError, printable
 from geoseg.models.load import Model
-from geoseg.models.sample import sample_pixels
+from geoseg.models.pixels import LEAST, Doubt, doubt_of, guess_scaling
+from geoseg.models.sample import Look, look_at, sample_pixels
 from geoseg.scene.gsd import gsd_m
 from geoseg.scene.open import COMMON_NAMES
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["Match", "match"]
+__all__ = ["Examination", "Match", "Problem", "examine", "match"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,29 +48,103 @@ class Match:
         return [(1.0, 0.0)] * len(self.bands)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a model does not fit a scene."""
+
+    kind: Literal["bands", "units", "gsd", "pixels", "damaged"]
+    """What it is about."""
+    message: str
+    """What is wrong, with which file, and how to mend it."""
+    forced: str = ""
+    """What is said where it is passed over; empty where it cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """All that can be told of a model and a scene before anything runs."""
+
+    fit: Match | None
+    """How they would go together; None where bands are missing."""
+    problems: tuple[Problem, ...]
+    """Why they should not; none where they fit."""
+    look: Look | None
+    """What a few windows of the scene hold, where they were looked at."""
+
+
 def match(model: Model, scene: Scene, *, force: bool = False, seed: int = 0) -> Match:
     """The model fitted to the scene.
 
     Bands are taken by name; by the card's order where the scene's bands have no names that say otherwise and the counts
-    agree. A kmeans model finds its centres in one seeded subsample of the scene.
+    agree. A few windows are read: pixels that look like another unit, or are far from all of the training, do not fit.
+    A kmeans model finds its centres in one seeded subsample of the scene.
 
     Args:
         model: What `load_model` gave.
         scene: What `open_scene` gave.
-        force: Go on where units or ground sampling distance do not fit.
+        force: Go on where units, ground sampling distance or pixels do not fit.
         seed: Of the subsample, for kmeans.
 
     Raises:
-        ModelError: If bands are missing, or unit or GSD do not fit; the message names the option that mends it.
+        ModelError: If bands are missing, or unit, GSD or pixels do not fit; the message names the option that mends it.
     """
-    notes: list[str] = []
+    found = examine(model, scene, seed=seed)
+    notes = []
+    for problem in found.problems:
+        if problem.kind == "damaged":
+            continue  # where it is damaged may not be wanted; whoever reads it there will say so
+        if not (force and problem.forced):
+            raise ModelError(problem.message)
+        notes.append(problem.forced)
+    assert found.fit is not None
+    return replace(found.fit, notes=(*found.fit.notes, *notes))
+
+
+def examine(model: Model, scene: Scene, *, seed: int = 0, always_look: bool = False) -> Examination:
+    """A model held against a scene, with all that does not fit rather than the first of it.
+
+    Args:
+        model: What `load_model` gave.
+        scene: What `open_scene` gave.
+        seed: Of the subsample, for kmeans.
+        always_look: Read a few windows even where the model does not say what pixels it expects.
+    """
     if model.card.kind == "kmeans":
-        return _fit_clusters(model, scene, seed)
-    bands = _bands(model, scene, notes)
-    _check_units(model, scene, bands, force, notes)
-    _check_gsd(model, scene, force, notes)
-    names = [name for name, _ in bands]
-    return Match(model=model.with_bands(names), bands=tuple(band for _, band in bands), notes=tuple(notes))
+        return _examine_clusters(model, scene, seed, always_look)
+    notes: list[str] = []
+    problems: list[Problem] = []
+    bands: list[tuple[str, Band]] = []
+    try:
+        bands = _bands(model, scene, notes)
+    except ModelError as error:
+        problems.append(Problem(kind="bands", message=str(error)))
+    look = None
+    if always_look or (bands and (model.card.units == "reflectance" or model.card.quantiles)):
+        # the scene as it is where the bands are not known
+        look, damaged = _look(scene, [band for _, band in bands] or scene.bands)
+        problems += damaged
+    if bands:
+        units = _units_problem(model, scene, bands, look, notes)
+        problems += [p for p in (units, _gsd_problem(model, scene)) if p is not None]
+        if look is not None and units is None:
+            problems += _pixels_problems(model, scene, bands, look)
+    fit = None
+    if bands:
+        names = [name for name, _ in bands]
+        fit = Match(model=model.with_bands(names), bands=tuple(band for _, band in bands), notes=tuple(notes))
+    return Examination(fit=fit, problems=tuple(problems), look=look)
+
+
+def _look(scene: Scene, bands: Sequence[Band]) -> tuple[Look | None, list[Problem]]:
+    try:
+        return look_at(scene, bands), []
+    except SceneError as error:
+        return None, [Problem(kind="damaged", message=str(error))]
+
+
+def _examine_clusters(model: Model, scene: Scene, seed: int, always_look: bool) -> Examination:
+    look, problems = _look(scene, scene.bands) if always_look else (None, [])
+    return Examination(fit=None if problems else _fit_clusters(model, scene, seed), problems=tuple(problems), look=look)
 
 
 def _fit_clusters(model: Model, scene: Scene, seed: int) -> Match:
@@ -110,35 +187,88 @@ def _bands(model: Model, scene: Scene, notes: list[str]) -> list[tuple[str, Band
     )
 
 
-def _check_units(model: Model, scene: Scene, bands: list[tuple[str, Band]], force: bool, notes: list[str]) -> None:
+def _units_problem(
+    model: Model, scene: Scene, bands: list[tuple[str, Band]], look: Look | None, notes: list[str]
+) -> Problem | None:
     """Refuse stored integers of unknown unit where reflectance is asked for: the costliest silent error there is."""
     if model.card.units != "reflectance" or scene.scaled:
-        return
+        return None
     dtypes = sorted({b.dtype for _, b in bands})
     if all(np.dtype(t).kind == "f" for t in dtypes):
         notes.append("floating-point pixels taken as reflectance 0 to 1, because the file states no scale")
-        return
-    message = (
-        f"{printable(scene.href)}: model {model.card.name} needs reflectance; the file holds {', '.join(dtypes)} and "
-        "states no scale; pass --scale 0.0001 (Sentinel-2 L2A before 2022; since then with --offset -0.1), "
+        return None
+    guess = None if look is None or len(look.values) < LEAST else guess_scaling(look.values, [n for n, _ in bands])
+    mend = (
+        "pass --scale 0.0001 (Sentinel-2 L2A before 2022; since then with --offset -0.1), "
         "--scale 0.0000275 --offset -0.2 (Landsat Collection 2), --scale 0.00392 (8 bit, only roughly)"
     )
-    if not force:
-        raise ModelError(message)
-    notes.append("stored numbers taken as reflectance, because of --force")
+    if guess is not None:
+        scale, offset, what = guess
+        mend = f"they look like {what}: if that is what they are, pass {_options(scale, offset)}; else {mend}"
+    return Problem(
+        kind="units",
+        message=f"{printable(scene.href)}: model {model.card.name} needs reflectance; the file holds "
+        f"{', '.join(dtypes)} and states no scale; {mend}",
+        forced="stored numbers taken as reflectance, because of --force",
+    )
 
 
-def _check_gsd(model: Model, scene: Scene, force: bool, notes: list[str]) -> None:
+def _options(scale: float, offset: float) -> str:
+    """Scale and offset as the options that say them."""
+    offset = round(offset, 10)
+    return f"--scale {np.format_float_positional(scale, precision=3, fractional=False, trim='-')}" + (
+        "" if offset == 0 else f" --offset {offset:g}"
+    )
+
+
+def _gsd_problem(model: Model, scene: Scene) -> Problem | None:
     wanted = model.card.gsd_m
     if wanted is None:
-        return
+        return None
     gsd = gsd_m(scene.geobox)
     if not abs(gsd - wanted) > model.card.gsd_tolerance * wanted:
-        return
-    message = (
-        f"{printable(scene.href)}: pixels of {gsd:.3g} m, but model {model.card.name} was trained at {wanted:.3g} m; "
-        f"resample the file first (gdalwarp -tr), or pass --force"
+        return None
+    return Problem(
+        kind="gsd",
+        message=f"{printable(scene.href)}: pixels of {gsd:.3g} m, but model {model.card.name} was trained at "
+        f"{wanted:.3g} m; resample the file first (gdalwarp -tr), or pass --force",
+        forced=f"pixels of {gsd:.3g} m given to a model for {wanted:.3g} m, because of --force",
     )
-    if not force:
-        raise ModelError(message)
-    notes.append(f"pixels of {gsd:.3g} m given to a model for {wanted:.3g} m, because of --force")
+
+
+def _pixels_problems(model: Model, scene: Scene, bands: list[tuple[str, Band]], look: Look) -> list[Problem]:
+    """What the pixels that were looked at say against the unit, the offset and the order of the bands."""
+    card, names = model.card, [name for name, _ in bands]
+    reflectance = card.units == "reflectance"
+    values = look.values
+    if reflectance:
+        scale, offset = (np.array([getattr(b, what) for _, b in bands], np.float32) for what in ("scale", "offset"))
+        values = values * scale + offset
+    doubt = doubt_of(values, names, reflectance=reflectance, quantiles=card.quantiles)
+    if doubt is None:
+        return []
+    return [
+        Problem(
+            kind="pixels",
+            message=f"{printable(scene.href)}: the pixels {doubt.what}; {_mend(doubt, scene, bands, reflectance)}",
+            forced=f"the pixels {doubt.what}; they are taken as they are, because of --force",
+        )
+    ]
+
+
+def _mend(doubt: Doubt, scene: Scene, bands: list[tuple[str, Band]], reflectance: bool) -> str:
+    """The options to pass."""
+    if doubt.names is not None:
+        right = {band.name: name for (_, band), name in zip(bands, doubt.names, strict=True)}
+        listed = ",".join(right.get(b.name, b.name) for b in scene.bands)
+        return f"name them anew with --bands {printable(listed)}, or pass --force if they are right"
+    if not doubt.rescales:
+        return "check the unit and the bands of the file, or pass --force if they are right"
+    if not reflectance:
+        return "bring the file to the unit of the training first (gdal_translate -scale), or pass --force"
+    stated = {(b.scale, b.offset) for _, b in bands}
+    if len(stated) > 1:
+        return "correct scale and offset in the file (gdal_edit.py -scale -offset), or pass --force if they are right"
+    ((scale, offset),) = stated
+    options = _options(doubt.gain * scale, doubt.gain * offset + doubt.shift)
+    return f"pass {options}, or --force if they are right"

@@ -1,6 +1,7 @@
 """A seeded subsample of a scene's valid pixels, from few small windows spread over it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,32 @@ from numpy.typing import NDArray
 from geoseg.scene.read import SceneReader
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["sample_pixels"]
+__all__ = ["Look", "look_at", "sample_pixels"]
 
 _SIDE = 128
 _PER_WINDOW = 512
 _TRIED = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What a few windows of a scene hold."""
+
+    values: NDArray[np.float32]
+    """Stored values of valid pixels (pixel, band)."""
+    valid_share: float
+    """Of the pixels of the windows that were looked at."""
+    n_windows: int
+    """Windows of 128 px that were looked at."""
+
+
+def look_at(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 8192, seed: int = 0) -> Look:
+    """A quick look at a scene: `sample_pixels`, with how much is valid of what was looked at.
+
+    Raises:
+        SceneError: If a window cannot be read.
+    """
+    return _sampled(scene, bands, n_pixels, seed)
 
 
 def sample_pixels(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 40_000, seed: int = 0) -> NDArray[np.float32]:
@@ -30,16 +52,21 @@ def sample_pixels(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 40_000
     Raises:
         SceneError: If a window cannot be read.
     """
+    return _sampled(scene, bands, n_pixels, seed).values
+
+
+def _sampled(scene: Scene, bands: Sequence[Band], n_pixels: int, seed: int) -> Look:
     rng = np.random.default_rng(seed)
     down, across = -(-scene.height // _SIDE), -(-scene.width // _SIDE)
     order = rng.permutation(down * across)[:_TRIED]
     per_window = max(_PER_WINDOW, -(-n_pixels // len(order)))
     chosen: list[NDArray[np.float32]] = []
-    count = 0
+    count, n_windows, n_valid, n_seen = 0, 0, 0, 0
     with SceneReader(scene, bands) as reader:
         for place in order:
             row, col = int(place) // across * _SIDE, int(place) % across * _SIDE
             pixels, valid = reader.read(row, col, min(_SIDE, scene.height - row), min(_SIDE, scene.width - col))
+            n_windows, n_valid, n_seen = n_windows + 1, n_valid + int(valid.sum()), n_seen + valid.size
             values = pixels[:, valid].T
             if len(values) > per_window:
                 values = values[rng.choice(len(values), per_window, replace=False)]
@@ -49,4 +76,4 @@ def sample_pixels(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 40_000
             count += len(chosen[-1])
             if count >= n_pixels:
                 break
-    return np.concatenate(chosen)
+    return Look(values=np.concatenate(chosen), valid_share=n_valid / n_seen, n_windows=n_windows)

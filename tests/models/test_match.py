@@ -118,7 +118,8 @@ def test_integers_of_unknown_unit_are_not_taken_for_reflectance(tmp_path: Path) 
         "stored numbers taken as reflectance, because of --force",
     )
     assert match(toy, scene(tmp_path, BANDS, scale=0.0001)).notes == ()
-    assert "floating-point pixels" in match(toy, scene(tmp_path, BANDS, dtype="float32")).notes[0]
+    physical = np.random.default_rng(1).uniform(0.01, 0.5, (4, 40, 40)).astype("float32")
+    assert "floating-point pixels" in match(toy, scene(tmp_path, BANDS, dtype="float32", values=physical)).notes[0]
     assert match(model(*BANDS, units="dn"), scene(tmp_path, BANDS)).notes == ()
 
 
