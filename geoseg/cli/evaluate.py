@@ -12,7 +12,7 @@ from geoseg.cli.options import band_options, compute_options, legend_option, tal
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk
-    from geoseg.evaluate.boundary import BorderRule
+    from geoseg.evaluate.ruler import BorderRule
     from geoseg.jobs.evaluate import Evaluated, EvaluateOptions
 
 __all__ = ["evaluate"]
@@ -22,23 +22,6 @@ _WITH_MODEL = (
     "scenes", "labels", "maps", "fit_temperature", "bands", "scale", "offset", "window", "overlap", "blend",
     "batch_size", "device", "precision", "threads",
 )  # fmt: skip
-_WORDS = {
-    "accuracy": "pixel accuracy",
-    "miou": "mean IoU",
-    "mf1": "mean F1 (Dice)",
-    "mprecision": "mean precision",
-    "mrecall": "mean recall",
-    "fwiou": "frequency-weighted IoU",
-    "kappa": "kappa",
-    "ece": "expected calibration error",
-    "overconfidence": "mean confidence less accuracy",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood",
-    "boundary_iou": "mean boundary IoU",
-    "boundary_f1": "mean boundary F1",
-    "asd_m": "mean surface distance, m",
-    "surface_dice": "mean surface Dice",
-}
 
 
 @click.command()
@@ -63,7 +46,7 @@ _WORDS = {
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the tables (CSV and JSON); made if missing.",
+    help="Folder of the tables (CSV and JSON) and of a page with pictures of the worst windows; made if missing.",
 )
 @click.option(
     "--crosswalk",
@@ -96,6 +79,13 @@ _WORDS = {
     type=click.IntRange(1, 512),
     metavar="PX",
     help="With --boundaries, width of the bands of boundary IoU [7, which is 2 % of the diagonal of 256 px].",
+)
+@click.option(
+    "--instances",
+    multiple=True,
+    metavar="CLASS",
+    help="Also whether objects of this class are found: panoptic quality and average precision of its connected "
+    "components; may be given several times.",
 )
 @click.option(
     "--class-column",
@@ -141,6 +131,7 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
         ),
         legend=asked["legend"],
         borders=_borders(asked),
+        instances=asked["instances"],
         class_column=_class_column(asked["class_column"], truth),
         zones=zones_of(asked),
         level=asked["level"] / 100,
@@ -158,7 +149,7 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
         for note in found.evaluation.notes:
             talk.say(note)
         if asked["output"] is not None:
-            talk.say(f"tables in {asked['output']}")
+            talk.say(f"tables and page in {asked['output']}")
     if asked["as_json"]:
         click.echo(json.dumps(found.record, indent=2, ensure_ascii=False))
     elif not asked["quiet"]:
@@ -222,7 +213,7 @@ def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -
 
 def _borders(asked: dict[str, Any]) -> "BorderRule | None":
     """What is a border in the right place, where that is asked for."""
-    from geoseg.evaluate.boundary import BorderRule
+    from geoseg.evaluate.ruler import BorderRule
     from geoseg.vector.simplify import parse_distance
 
     if not asked["boundaries"]:
@@ -249,6 +240,7 @@ def _class_column(asked: str | None, reference: str) -> str:
 def _show(found: "Evaluated") -> None:
     """All tables that fit on a terminal, that of the classes in a pipe."""
     from geoseg.cli.show import show_table
+    from geoseg.outputs.evaluation_page import WORDS
 
     classes: Any = found.tables["classes"]
     summary: Any = found.tables["summary"]
@@ -256,7 +248,7 @@ def _show(found: "Evaluated") -> None:
         show_table(list(classes.columns), list(classes.itertuples(index=False, name=None)))
         return
     rows = [
-        (_WORDS.get(row.measure, row.measure), _share(row.value), _between(row.low, row.high))
+        (WORDS.get(row.measure, row.measure), _share(row.value), _between(row.low, row.high))
         for row in summary.itertuples()
     ]
     interval = f"{100 * found.evaluation.level:g} % interval"
@@ -282,6 +274,21 @@ def _show(found: "Evaluated") -> None:
                 for r in there.itertuples()
             ],
         )  # fmt: skip
+    if "objects" in found.tables:
+        objects: Any = found.tables["objects"]
+        show_table(
+            ("objects of", "reference", "mapped", "found", "PQ", "SQ", "RQ", "AP", "AP 0.5", "AP 0.75"),
+            [
+                (
+                    r.class_name,
+                    r.n_reference,
+                    r.n_mapped,
+                    r.n_found,
+                    *map(_share, (r.pq, r.sq, r.rq, r.ap, r.ap50, r.ap75)),
+                )
+                for r in objects.itertuples()
+            ],
+        )
     if len(found.evaluation.scenes) > 1:
         _show_scenes(found.tables["scenes"])
     if "zones" in found.tables:

@@ -1,15 +1,16 @@
 """`geoseg.evaluate_map`: how good a class map in memory or in a file is."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from geoseg.area.zones import Zones
 from geoseg.change.maps import ClassSource, source_of_array, source_of_file
 from geoseg.errors import ParameterError
-from geoseg.evaluate.boundary import BorderRule
 from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.plan import Matching
+from geoseg.evaluate.ruler import BorderRule
 from geoseg.evaluate.scene_scores import score_scene
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import open_class_raster
@@ -29,6 +30,7 @@ def evaluate_map(
     confidence: "xr.DataArray | str | os.PathLike[str] | None" = None,
     matching: Matching | None = None,
     borders: BorderRule | None = None,
+    instances: Sequence[str] = (),
     zones: Zones | None = None,
     level: float = 0.95,
 ) -> Evaluation:
@@ -47,6 +49,7 @@ def evaluate_map(
             for a file.
         matching: Crosswalk, and classes to leave out.
         borders: What is a border in the right place, where that is wanted.
+        instances: Classes, by name or value, whose objects are to be found.
         zones: Where scores are wanted for, too.
         level: Of the intervals, a share.
 
@@ -61,7 +64,7 @@ def evaluate_map(
     one = _source("the prediction", prediction, legend, confidence)
     two = _source("the reference", reference, reference_legend, None)
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
-        found = score_scene("map", one, two, pool, matching=matching, borders=borders, zones=zones)
+        found = score_scene("map", one, two, pool, matching=matching, borders=borders, instances=instances, zones=zones)
     return Evaluation.of([found], level=level, zone_ids=() if zones is None else zones.ids)
 
 

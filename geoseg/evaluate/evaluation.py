@@ -1,7 +1,7 @@
 """Scenes together: one legend, counts added, scores with intervals, and the tables of them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.evaluate.bootstrap import Interval, intervals
-from geoseg.evaluate.boundary import N_BORDER_SUMS, BorderScores, border_scores
+from geoseg.evaluate.border_sums import N_BORDER_SUMS
+from geoseg.evaluate.boundary import BorderScores, border_scores
 from geoseg.evaluate.calibration import Reliability, reliability
+from geoseg.evaluate.instances import Matches, object_scores
 from geoseg.evaluate.probabilities import ShareCounts
 from geoseg.evaluate.scene_scores import SceneScores
 from geoseg.evaluate.scores import MEASURES, ClassScores, Margins, Scores, class_scores, scores
+from geoseg.evaluate.tables import (
+    ALL,
+    border_means,
+    calibration_table_of,
+    class_table_of,
+    extent_of,
+    matrix_table_of,
+    reliability_of,
+    zone_table_of,
+)
 from geoseg.legend import Legend, LegendClass
 
 if TYPE_CHECKING:
@@ -21,19 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "Evaluation", "united_legend"]
 
-ALL: Final = "all"
-"""What the rows of all scenes together are called."""
 _HA_M2: Final = 10_000
-_BY_CLASS: Final = ("iou", "f1", "precision", "recall")
-_BY_BORDER: Final = {
-    "iou": "boundary_iou",
-    "precision": "boundary_precision",
-    "recall": "boundary_recall",
-    "f1": "boundary_f1",
-    "asd_m": "asd_m",
-    "surface_dice": "surface_dice",
-    "beyond": "beyond",
-}
 _FEW: Final = 10
 
 
@@ -206,7 +206,7 @@ class Evaluation:
         if self.shares is not None:
             rows += [(m, getattr(self.shares, m), nan, nan) for m in ("brier", "nll")]
         if self.borders is not None:
-            rows += [(m, value, nan, nan) for m, value in _border_means(self.borders).items()]
+            rows += [(m, value, nan, nan) for m, value in border_means(self.borders).items()]
         return pd.DataFrame(rows, columns=["measure", "value", "low", "high"]).astype({"measure": "str"})
 
     def class_table(self) -> "pd.DataFrame":
@@ -218,7 +218,7 @@ class Evaluation:
         the fields of `BorderScores` with ``boundary_`` before the first four.
         """
         between = self.interval(lambda m: class_scores(m).iou)
-        return _class_table(self.legend, self.margins, self.area_m2[:-1, :-1], between, self.borders)
+        return class_table_of(self.legend, self.margins, self.area_m2[:-1, :-1], between, self.borders)
 
     def scene_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
         """One row per scene, and one for all together where there are several.
@@ -232,12 +232,12 @@ class Evaluation:
         rows = []
         for s in self.scenes:
             found, by = scores(Margins.of(s.counts.compared)), s.counts.by_percent
-            ece = None if by is None else _reliability(by).ece
+            ece = None if by is None else reliability_of(by).ece
             area = int(s.counts.units[:-1, :-1].sum()) * s.unit_m2
-            rows.append([s.name, *_extent(s.counts.pixels, area), *(float(getattr(found, m)) for m in names), ece])
+            rows.append([s.name, *extent_of(s.counts.pixels, area), *(float(getattr(found, m)) for m in names), ece])
         if len(self.scenes) > 1:
             found, known = self.scores, self.reliability
-            whole = _extent(self.pixels, float(self.area_m2[:-1, :-1].sum()))
+            whole = extent_of(self.pixels, float(self.area_m2[:-1, :-1].sum()))
             ece = None if known is None else known.ece
             rows.append([ALL, *whole, *(float(getattr(found, m)) for m in names), ece])
         table = pd.DataFrame(rows, columns=["scene", "pixels", "area_ha", "unmapped", *names, "ece"])
@@ -251,7 +251,7 @@ class Evaluation:
         for s in self.scenes:
             areas = s.counts.units[:-1, :-1] * s.unit_m2
             drawn = None if s.borders is None else border_scores(s.borders)
-            table = _class_table(s.legend, Margins.of(s.counts.compared), areas, None, drawn)
+            table = class_table_of(s.legend, Margins.of(s.counts.compared), areas, None, drawn)
             table.insert(0, "scene", pd.Series([s.name] * len(table), dtype="str"))
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
@@ -263,33 +263,34 @@ class Evaluation:
         prediction, and ``no_class`` (the prediction has none). The last row of each measure is what the reference says
         nothing of.
         """
-        import pandas as pd
-
-        own = {"measure", "reference_id", "reference", "no_class"}
-        header = [f"{c.name} ({c.value})" if c.name in own else c.name for c in self.legend]
-        rows = []
-        for measure, values in (("pixels", self.pixels), ("area_ha", self.area_m2 / _HA_M2)):
-            ids, names = [*self.legend.values, None], [*self.legend.names, "no_class"]
-            rows += [[measure, i, n, *r] for i, n, r in zip(ids, names, values.tolist(), strict=True)]
-        columns = ["measure", "reference_id", "reference", *header, "no_class"]
-        return pd.DataFrame(rows, columns=columns, dtype=object).astype({"measure": "str", "reference": "str"})
+        return matrix_table_of(self.legend, self.pixels, self.area_m2)
 
     def calibration_table(self) -> "pd.DataFrame | None":
         """``low``, ``high``, ``pixels``, ``confidence`` and ``accuracy`` of each bin; None without confidence."""
-        import pandas as pd
-
         known = self.reliability
         if known is None:
             return None
-        return pd.DataFrame(
-            {
-                "low": known.edges[:-1],
-                "high": known.edges[1:],
-                "pixels": known.pixels,
-                "confidence": known.confidence,
-                "accuracy": known.accuracy,
-            }
-        )
+        return calibration_table_of(known)
+
+    def object_table(self) -> "pd.DataFrame | None":
+        """One row per class whose objects were asked for; None where there is none.
+
+        ``class_id``, ``class_name`` and the fields of `ObjectScores`, all scenes together.
+        """
+        import pandas as pd
+
+        found: dict[int, Matches] = {}
+        for place, s in zip(self.places, self.scenes, strict=True):
+            for k, matches in s.objects.items():
+                at = int(place[k])
+                found[at] = found[at] + matches if at in found else matches
+        if not found:
+            return None
+        rows = []
+        for k in sorted(found):
+            c = self.legend.classes[k]
+            rows.append({"class_id": c.class_id, "class_name": c.name, **asdict(object_scores(found[k]))})
+        return pd.DataFrame(rows).astype({"class_name": "str"})
 
     def zone_table(self) -> "pd.DataFrame | None":
         """One row per zone and class that is in it, after one of the zone as a whole; None without zones.
@@ -298,94 +299,10 @@ class Evaluation:
         reference, those on the zone's border by the part inside), ``accuracy`` and ``miou`` of the whole, and the
         columns of `class_table` from ``iou`` to ``bias_pct`` of the class.
         """
-        import pandas as pd
-
         if not self.zone_ids:
             return None
         total = np.zeros((len(self.zone_ids), len(self.legend), len(self.legend), 2))
         for i, s in enumerate(self.scenes):
             if s.by_zone is not None:
                 total[:, self.places[i][:, None], self.places[i]] += s.by_zone
-        tables = []
-        for zone, both in zip(self.zone_ids, total, strict=True):
-            margins = Margins.of(both[..., 0])
-            if not margins.total:
-                continue
-            whole = scores(margins)
-            areas = float(both[..., 1].sum()) / _HA_M2
-            first = pd.DataFrame(
-                {
-                    "class_name": [ALL],
-                    "pixels": float(margins.total),
-                    "accuracy": float(whole.accuracy),
-                    "miou": float(whole.miou),
-                    "reference_ha": areas,
-                    "mapped_ha": areas,
-                }
-            )
-            each = _class_table(self.legend, margins, both[..., 1], None).rename(columns={"reference_px": "pixels"})
-            each = each[margins.reference + margins.predicted > 0]
-            order = ["class_id", "class_name", "pixels", "accuracy", "miou", *each.columns[2:]]
-            columns = list(dict.fromkeys(c for c in order if c != "mapped_px"))
-            part = pd.concat([first, each]).reindex(columns=columns)
-            part.insert(0, "zone", pd.Series([zone] * len(part), index=part.index))
-            tables.append(part)
-        if not tables:
-            return pd.DataFrame({"zone": [], "class_name": []})
-        table = pd.concat(tables, ignore_index=True)
-        ids = [None if i != i else int(i) for i in table["class_id"]]
-        return table.assign(class_id=pd.Series(ids, dtype=object)).astype({"class_name": "str"})
-
-
-def _extent(pixels: NDArray[np.int64], area_m2: float) -> tuple[int, float, float]:
-    compared, unmapped = int(pixels[:-1, :-1].sum()), int(pixels[:-1, -1].sum())
-    return compared, area_m2 / _HA_M2, unmapped / max(compared + unmapped, 1)
-
-
-def _reliability(by_percent: NDArray[np.int64]) -> Reliability:
-    total = by_percent.sum(axis=0)
-    return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
-
-
-def _border_means(borders: BorderScores) -> dict[str, float]:
-    """Means over the classes that have the score."""
-    means = {}
-    for name in ("iou", "f1", "asd_m", "surface_dice"):
-        values = getattr(borders, name)
-        known = values[np.isfinite(values)]
-        means[_BY_BORDER[name]] = float(known.mean()) if len(known) else float("nan")
-    return means
-
-
-def _class_table(
-    legend: Legend,
-    margins: Margins,
-    area_m2: NDArray[Any],
-    between: Interval | None,
-    borders: BorderScores | None = None,
-) -> "pd.DataFrame":
-    import pandas as pd
-
-    found = class_scores(margins)
-    reference, mapped = area_m2.sum(axis=1) / _HA_M2, area_m2.sum(axis=0) / _HA_M2
-    bias = np.full(len(legend), np.nan)
-    np.divide(100 * (mapped - reference), reference, out=bias, where=reference > 0)
-    intervals_of = {} if between is None else {"iou_low": between.low, "iou_high": between.high}
-    pixels = {"reference_px": margins.reference, "mapped_px": margins.predicted}
-    drawn = {} if borders is None else {column: getattr(borders, name) for name, column in _BY_BORDER.items()}
-    whole = all((values == np.floor(values)).all() for values in pixels.values())
-    return pd.DataFrame(
-        {
-            "class_id": np.array(legend.class_ids, dtype=np.int64),
-            "class_name": pd.Series(legend.names, dtype="str"),
-            "iou": found.iou,
-            **intervals_of,
-            **{name: getattr(found, name) for name in _BY_CLASS[1:]},
-            **{name: values.astype(np.int64) if whole else values for name, values in pixels.items()},
-            "reference_ha": reference,
-            "mapped_ha": mapped,
-            "bias_ha": mapped - reference,
-            "bias_pct": bias,
-            **drawn,
-        }
-    )
+        return zone_table_of(self.legend, self.zone_ids, total)

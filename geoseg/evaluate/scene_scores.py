@@ -1,8 +1,8 @@
 """One prediction against one reference, block by block, in threads, in memory that does not grow with the map."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,18 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.zone_grid import place_zones
 from geoseg.area.zone_sums import zone_sums
 from geoseg.area.zones import Zones
+from geoseg.change.legends import named_class
 from geoseg.change.maps import ClassSource
 from geoseg.change.shares import ClassShares
-from geoseg.errors import InputError
-from geoseg.evaluate.boundary import N_BORDER_SUMS, BorderRule, Ruler, border_blocks, count_borders, in_metres
+from geoseg.errors import InputError, ParameterError, printable
+from geoseg.evaluate.border_sums import N_BORDER_SUMS
+from geoseg.evaluate.boundary import border_blocks, count_borders, in_metres
 from geoseg.evaluate.counts import MapCounts, count_block
+from geoseg.evaluate.instances import Matches, match_objects
+from geoseg.evaluate.objects import find_objects
 from geoseg.evaluate.plan import BLOCK_PX, Matching, Plan
 from geoseg.evaluate.probabilities import ShareCounts, count_shares
+from geoseg.evaluate.ruler import BorderRule, Ruler
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
 
@@ -47,6 +52,8 @@ class SceneScores:
     for."""
     shares: ShareCounts | None = None
     """Of class probabilities; None where there are none."""
+    objects: dict[int, Matches] = field(default_factory=dict)
+    """Objects found and missed, by the place of their class; those of classes that were asked for."""
     by_zone: NDArray[np.float64] | None = None
     """(zones, K, K, 2) pixels and square metres, those on a zone's border by the part that is inside; None where no
     zones were given."""
@@ -67,6 +74,7 @@ def score_scene(
     *,
     matching: Matching | None = None,
     borders: BorderRule | None = None,
+    instances: Sequence[str] = (),
     zones: Zones | None = None,
     listen: Callable[[Block], Any] = lambda _: None,
 ) -> SceneScores:
@@ -79,6 +87,7 @@ def score_scene(
         executor: Runs the work on blocks.
         matching: How classes are brought together.
         borders: What is a border in the right place, where that is wanted.
+        instances: Classes, by name or value, whose objects are to be found.
         zones: Where scores are wanted for, too.
         listen: Told of every block that is done.
 
@@ -122,6 +131,7 @@ def score_scene(
         counts=counts,
         unit_m2=areas.unit_m2,
         borders=None if borders is None else _borders(plan, borders, executor),
+        objects=_objects(plan, instances, executor),
         shares=None if prediction.shares is None else _shares(plan, prediction.shares, executor),
         by_zone=by_zone,
         notes=tuple(dict.fromkeys(notes)),
@@ -135,6 +145,22 @@ def _borders(plan: Plan, rule: BorderRule, executor: Executor) -> NDArray[np.flo
     for found in executor.map(partial(count_borders, plan, ruler), border_blocks(plan)):
         total += found
     return in_metres(total, ruler)
+
+
+def _objects(plan: Plan, instances: Sequence[str], executor: Executor) -> dict[int, Matches]:
+    """What became of the objects of some classes; none of a class that a scene of labels without names lacks."""
+    named = [named_class(plan.legend, text) for text in instances]
+    missing = [t for t, c in zip(instances, named, strict=True) if c is None and not (t.isascii() and t.isdigit())]
+    if missing:
+        known = ", ".join(printable(n) for n in plan.legend.names[:10])
+        raise ParameterError(
+            f"objects of {printable(missing[0])!r} are asked for, and there is no such class ({known})"
+        )
+    things = [plan.legend.values.index(c.value) for c in named if c is not None]
+    if not things:
+        return {}
+    found = find_objects(plan, things, executor)
+    return {k: match_objects(found, k) for k in things}
 
 
 def _shares(plan: Plan, shares: ClassShares, executor: Executor) -> ShareCounts:

@@ -14,15 +14,16 @@ from geoseg import __version__
 from geoseg.area.zones import Zones
 from geoseg.change.maps import source_of_file
 from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
-from geoseg.evaluate.boundary import BorderRule
 from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.plan import Matching
+from geoseg.evaluate.ruler import BorderRule
 from geoseg.evaluate.scene_scores import SceneScores, score_scene
 from geoseg.evaluate.vector_reference import VectorReference, is_vector, read_vector_reference
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.evaluate_pairs import Scored, ScoredPair, find_references, pair_scenes
 from geoseg.jobs.outcome import Event, Listener
 from geoseg.jobs.versions import versions
+from geoseg.outputs.evaluation_page import write_evaluation_page
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers, staging
 from geoseg.outputs.tables import write_areas
@@ -45,6 +46,8 @@ class EvaluateOptions:
     """A well-known legend to take class names from, for prediction and reference."""
     borders: BorderRule | None = None
     """What is a border in the right place, where that is wanted."""
+    instances: tuple[str, ...] = ()
+    """Classes, by name or value, whose objects are to be found."""
     class_column: str = "class"
     """Of a reference of polygons or points."""
     zones: Zones | None = None
@@ -113,8 +116,11 @@ def evaluate_files(
         listen(Event(kind="note", scene="scenes", text=note))
     for href, text in found.failed:
         listen(Event(kind="failed", scene=printable(href), text=text))
-    if options.borders is not None and vectors is not None and vectors.points is not None:
-        raise ParameterError(f"{vectors.name} holds points, which have no borders: leave --boundaries out")
+    if vectors is not None and vectors.points is not None and (options.borders is not None or options.instances):
+        raise ParameterError(
+            f"{vectors.name} holds points, which have no borders and are no objects: leave --boundaries and "
+            "--instances out"
+        )
     scenes, lost = _scenes(found, vectors, options, listen)
     lost = [*failed, *lost]
     if not scenes:
@@ -133,6 +139,7 @@ def evaluate_files(
             "crosswalk": [asdict(row) for row in options.matching.crosswalk],
             "ignore": list(options.matching.ignore),
             "legend": options.legend,
+            "instances": list(options.instances),
             "borders": None if options.borders is None else asdict(options.borders),
             "level": options.level,
             "zones": None if options.zones is None else options.zones.digest,
@@ -219,7 +226,14 @@ def _score(pair: ScoredPair, vectors: VectorReference | None, options: EvaluateO
         said += [f"the reference: {note}" for note in labels.notes]
     names[truth.name] = "the reference"
     found = score_scene(
-        pair.name, mapped, truth, pool, matching=options.matching, borders=options.borders, zones=options.zones
+        pair.name,
+        mapped,
+        truth,
+        pool,
+        matching=options.matching,
+        borders=options.borders,
+        instances=options.instances,
+        zones=options.zones,
     )
     for note in found.notes:
         text = note
@@ -238,6 +252,7 @@ def _tables(evaluation: Evaluation, options: EvaluateOptions) -> "dict[str, pd.D
         "scene_classes": evaluation.scene_class_table() if several else None,
         "matrix": evaluation.matrix_table(),
         "calibration": evaluation.calibration_table(),
+        "objects": evaluation.object_table(),
         "zones": evaluation.zone_table(),
     }
     return {name: table for name, table in tables.items() if table is not None}
@@ -271,3 +286,11 @@ def _write(result: Evaluated, output: Path, *, overwrite: bool) -> None:
         for kind, table in result.tables.items():
             write_areas(table, stage / f"{name}_{kind}.csv")
         write_json(stage / f"{name}.json", result.record)
+        write_evaluation_page(
+            stage / f"{name}.html",
+            result.evaluation,
+            result.tables,
+            title=f"{result.record['prediction']} against {result.record['reference']}",
+            notes=result.record["notes"],
+            failed=result.failed,
+        )

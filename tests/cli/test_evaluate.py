@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import shapely
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 from geoseg.evaluate.scores import Margins, scores
 from tests.cli.test_change import NAMES, UTM, natural, write_map
@@ -69,9 +70,12 @@ def test_folders_are_scored_scene_by_scene_and_together(lots: Path, tmp_path: Pa
     record = json.loads((out / "scores.json").read_text())
     assert record["summary"][1]["value"] == pytest.approx(summary.value["miou"])
     assert record["failed"] == []
+    page = (out / "scores.html").read_text()
+    assert f"{summary.value['miou']:.4f}" in page
+    assert page.count("<img") == 36
     assert sorted(p.name for p in out.iterdir()) == [
-        "scores.json", "scores_classes.csv", "scores_matrix.csv", "scores_scene_classes.csv", "scores_scenes.csv",
-        "scores_summary.csv",
+        "scores.html", "scores.json", "scores_classes.csv", "scores_matrix.csv", "scores_scene_classes.csv",
+        "scores_scenes.csv", "scores_summary.csv",
     ]  # fmt: skip
 
 
@@ -226,6 +230,22 @@ def test_boundaries_are_told_with_the_tolerance_that_was_given(lots: Path, geose
         refused = geoseg_command(*words, option, value)
         assert refused.code == 2
         assert "of no use without --boundaries" in refused.err
+
+
+def test_objects_are_told_of_the_classes_that_are_asked_for(lots: Path, geoseg_command: Command) -> None:
+    words = ("evaluate", lots / "maps", lots / "labels", "--json", "--instances", "crop", "--instances", 1)
+    found = json.loads(geoseg_command(*words).out)["objects"]
+    assert [row["class_name"] for row in found] == ["water", "crop"]
+    for row, value in zip(found, (1, 4), strict=True):
+        sides = [[label(side == value)[1] for side in pixels(lots, place)] for place in ("north", "mid", "south")]
+        n_reference, n_mapped = (sum(n) for n in zip(*sides, strict=True))
+        assert row["n_reference"] == n_reference
+        assert row["n_mapped"] <= n_mapped  # without those of which the reference says nothing
+        assert row["pq"] == pytest.approx(row["sq"] * row["rq"])
+        assert row["ap50"] >= row["ap75"]
+    refused = geoseg_command("evaluate", lots / "maps/mid.tif", lots / "labels/mid_label.tif", "--instances", "houses")
+    assert refused.code == 2
+    assert "objects of 'houses' are asked for" in refused.err
 
 
 def test_polygons_and_points_are_references_for_every_scene(

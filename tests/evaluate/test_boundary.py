@@ -14,7 +14,9 @@ import geoseg
 from geoseg.area.metric import Metric
 from geoseg.errors import ParameterError
 from geoseg.evaluate import boundary
-from geoseg.evaluate.boundary import BorderRule, BorderScores, Ruler, border_scores, borders_of, in_metres
+from geoseg.evaluate.border_sums import borders_of
+from geoseg.evaluate.boundary import BorderScores, border_scores, in_metres
+from geoseg.evaluate.ruler import BorderRule, Ruler
 from geoseg.vector.simplify import Distance
 from tests.evaluate.conftest import UTM, as_map, mistaken, natural, worked_example
 

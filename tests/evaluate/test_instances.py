@@ -1,0 +1,179 @@
+"""Objects found and missed."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.ndimage import label
+from torchmetrics.functional.detection import panoptic_quality
+
+import geoseg
+from geoseg.errors import ParameterError
+from geoseg.evaluate import plan as plan_module
+from geoseg.evaluate.instances import THRESHOLDS, ObjectScores, Overlaps, match_objects, object_scores
+from geoseg.evaluate.objects import overlaps_of
+from tests.evaluate.conftest import as_map, mistaken, natural, worked_example
+
+
+def of_ids(truth: NDArray[np.int64], mapped: NDArray[np.int64]) -> Overlaps:
+    """Objects given as (rows, cols, 2) category and instance."""
+    ids, sides = [], []
+    for side in (truth, mapped):
+        kinds, index, counts = np.unique(side.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
+        ids.append(index.ravel())
+        sides.append((kinds[:, 0].astype(np.uint8), counts.astype(np.int64)))
+    pairs, common = np.unique(np.stack(ids, axis=1), axis=0, return_counts=True)
+    (a, na), (b, nb) = sides
+    return Overlaps(
+        reference_class=a, reference_px=na, mapped_class=b, mapped_px=nb, mapped_unknown_px=np.zeros_like(nb),
+        score=np.full(len(b), np.nan), pairs=pairs, common_px=common,
+    )  # fmt: skip
+
+
+def scores_of(overlaps: Overlaps, k: int) -> ObjectScores:
+    return object_scores(match_objects(overlaps, k))
+
+
+def test_the_worked_example_of_panoptic_quality() -> None:
+    example = worked_example("segmentation_metrics", "pq_torchmetrics")
+    pred, target = (np.array(example["inputs"][name]) for name in ("pred", "target"))
+    for side in (pred, target):  # of a category of stuff there is one segment
+        side[np.isin(side[..., 0], example["inputs"]["stuff"]), 1] = 0
+    found = of_ids(target, pred)
+    expected = example["expected"]
+    scores = [scores_of(found, int(k)) for k in expected["per_class"]]
+    for one, known in zip(scores, expected["per_class"].values(), strict=True):
+        assert (one.n_found, one.n_mapped - one.n_found, one.n_reference - one.n_found) == (
+            known["TP"], known["FP"], known["FN"],
+        )  # fmt: skip
+        assert (one.pq, one.sq, one.rq) == pytest.approx((known["PQ"], known["SQ"], known["RQ"]), rel=1e-9)
+    for name in ("PQ", "SQ", "RQ"):
+        assert np.mean([getattr(s, name.lower()) for s in scores]) == pytest.approx(expected[name], rel=1e-9)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000))
+def test_panoptic_quality_of_components_is_that_of_torchmetrics(seed: int) -> None:
+    truth = natural((24, 26), seed=seed, sigma=1.5) % 5  # five classes, 255 among them
+    mapped = mistaken(np.where(truth == 0, 255, truth).astype(np.uint8), seed=seed) % 5
+    found = overlaps_of(truth.astype(np.uint8), mapped.astype(np.uint8))
+    stacked = []
+    for side in (mapped, truth):
+        ids = sum(label(side == k)[0] for k in range(5))  # one class at a time, so ids do not mix
+        stacked.append(torch.from_numpy(np.stack([side, ids], axis=-1).astype(np.int64))[None])
+    both: dict[str, Any] = {"return_per_class": True, "return_sq_and_rq": True}
+    theirs: Any = panoptic_quality(stacked[0], stacked[1], set(range(5)), {9}, **both)
+    for k in range(5):
+        ours = scores_of(found, k)
+        expected = theirs[k].tolist()
+        assert tuple(np.nan_to_num([ours.pq, ours.sq, ours.rq])) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_worked_example_of_average_precision() -> None:
+    example = worked_example("segmentation_metrics", "coco_one_box")
+    masks = np.full((2, 300, 620), 1, np.uint8)
+    for mask, (left, top, right, bottom) in zip(
+        masks, (example["inputs"]["gt"][0]["box"], example["inputs"]["pred"][0]["box"]), strict=True
+    ):
+        mask[top:bottom, left:right] = 0
+    found, expected = scores_of(overlaps_of(masks[0], masks[1]), 0), example["expected"]
+    assert found.sq == pytest.approx(expected["iou"], rel=1e-9)
+    assert (found.ap, found.ap50, found.ap75) == pytest.approx((expected["AP"], expected["AP50"], expected["AP75"]))
+
+
+def test_the_worked_example_of_two_discs_is_one_component() -> None:
+    # what separates touching objects is not the room of scores: here they are connected components
+    example = worked_example("instance_separation", "two_discs")
+    y, x = np.mgrid[:80, :80]
+    discs = [(x - cx) ** 2 + (y - cy) ** 2 < r * r for cx, cy, r in example["inputs"]["discs"]]
+    mask = np.where(discs[0] | discs[1], 0, 255).astype(np.uint8)
+    found = overlaps_of(mask, mask)
+    assert len(found.reference_px) == example["expected"]["components4"]
+    assert found.reference_px[0] == example["expected"]["foreground"]
+
+
+def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], n: int) -> float:
+    """By hand: for each of 101 recalls, the best precision of the lists that are at least as long as it takes."""
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[order])
+    lists = [(h / n, h / (i + 1)) for i, h in enumerate(hits)]
+    return float(np.mean([max((p for r, p in lists if r >= at / 100 - 1e-9), default=0.0) for at in range(101)]))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_average_precision_is_the_area_under_the_best_precisions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 6), rng.integers(1, 8)
+    common = rng.integers(0, 60, (n, m))
+    pairs = np.argwhere(common > 0)
+    overlaps = Overlaps(
+        reference_class=np.zeros(n, np.uint8), reference_px=common.sum(axis=1) + rng.integers(1, 30, n),
+        mapped_class=np.zeros(m, np.uint8), mapped_px=common.sum(axis=0) + rng.integers(1, 30, m),
+        mapped_unknown_px=np.zeros(m, np.int64), score=rng.permutation(m) / 10, pairs=pairs,
+        common_px=common[common > 0],
+    )  # fmt: skip
+    matches = match_objects(overlaps, 0)
+    found = object_scores(matches)
+    each = [average_precision(matches.score, right, int(n)) for right in matches.right.T]
+    assert found.ap == pytest.approx(np.mean(each))
+    assert (found.ap50, found.ap75) == pytest.approx((each[0], each[list(THRESHOLDS).index(0.75)]))
+    # at half and more a counterpart is the only one, whatever the order
+    assert matches.right[:, 1:].sum(axis=0)[0] == (matches.found_iou >= 0.55 - 1e-9).sum()
+
+
+def test_the_surer_object_is_taken_first() -> None:
+    truth = np.full((10, 30), 1, np.uint8)
+    truth[2:8, 2:12] = truth[2:8, 20:28] = 0
+    mapped = truth.copy()
+    mapped[2:8, 15:18] = 0  # a false one
+    # of the three, the false one is last, or first: then precision is 1/2 at half of the objects, and 2/3 at all
+    for confidence, expected in ((10, 1), (99, 2 / 3)):
+        percent = np.full(truth.shape, 80, np.uint8)
+        percent[:, 15:18] = confidence
+        assert scores_of(overlaps_of(truth, mapped, percent), 0).ap50 == pytest.approx(expected)
+
+
+def test_what_the_reference_does_not_say_is_no_part_of_an_object() -> None:
+    truth = np.full((10, 20), 1, np.uint8)
+    truth[2:8, 2:8] = 0
+    mapped = truth.copy()
+    truth[:, 8:] = 255
+    mapped[2:8, 8:12] = 0  # goes on where nothing is known
+    mapped[2:8, 14:18] = 0  # lies there altogether
+    found = scores_of(overlaps_of(truth, mapped), 0)
+    assert (found.pq, found.n_mapped, found.n_reference) == (1, 1, 1)
+
+
+def test_no_cut_into_blocks_changes_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = natural((90, 100), sigma=4)
+    mapped = mistaken(truth)
+    percent = as_map(np.random.default_rng(0).integers(0, 101, truth.shape).astype(np.uint8), legend=None)
+    tables = []
+    for side in (2048, 16):
+        monkeypatch.setattr(plan_module, "BLOCK_PX", side)
+        found = geoseg.evaluate_map(
+            as_map(mapped), as_map(truth), confidence=percent, instances=("water", "4")
+        ).object_table()
+        assert found is not None
+        tables.append(found)
+    assert tables[0].equals(tables[1])
+    assert list(tables[0].class_name) == ["water", "crop"]
+    assert tables[0].n_reference[0] == label(truth == 1)[1]
+    with pytest.raises(ParameterError, match="objects of 'houses' are asked for"):
+        geoseg.evaluate_map(as_map(mapped), as_map(truth), instances=("houses",))
+
+
+def test_without_objects_on_one_side_nothing_is_found() -> None:
+    truth = np.full((9, 9), 1, np.uint8)
+    truth[3:5, 3:5] = 0
+    nothing = np.full((9, 9), 1, np.uint8)
+    missed, false = scores_of(overlaps_of(truth, nothing), 0), scores_of(overlaps_of(nothing, truth), 0)
+    assert (missed.pq, missed.ap, missed.n_reference, missed.n_mapped) == (0, 0, 1, 0)
+    assert (false.pq, false.n_reference, false.n_mapped) == (0, 0, 1)
+    assert np.isnan(false.ap)
+    assert np.isnan(scores_of(overlaps_of(truth, nothing), 5).pq)

@@ -1,0 +1,125 @@
+"""The page of an evaluation: everything in one file, nothing from elsewhere, no text that runs."""
+
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+
+import geoseg
+from geoseg.evaluate.ruler import BorderRule
+from geoseg.legend import Legend, LegendClass
+from geoseg.outputs.evaluation_page import write_evaluation_page
+from geoseg.outputs.png import png_bytes
+from tests.evaluate.conftest import as_map, mistaken, natural
+
+EVIL = "</title><script>alert(1)</script>\x1b[2J\"onload='x"
+
+
+class Page(HTMLParser):
+    """Tags, sources and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "rect", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("rect", "path", "circle"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    legend = Legend(
+        classes=tuple(
+            LegendClass(value=v, name=n, color=c)
+            for v, (n, c) in enumerate(
+                zip((EVIL, "forest", "grass", "crop"), ("#0000ff", "#00aa00", "#aaff00", "#ffcc00"), strict=True), 1
+            )
+        )
+    )
+    truth = natural()
+    mapped, percent = mistaken(truth), np.full(truth.shape, 90, np.uint8)
+    found = geoseg.evaluate_map(
+        as_map(mapped), as_map(truth), legend=legend, reference_legend=legend, borders=BorderRule(),
+        confidence=as_map(percent, legend=None), instances=("forest",),
+    )  # fmt: skip
+    tables = {
+        "summary": found.summary_table(), "classes": found.class_table(), "scenes": found.scene_table(),
+        "objects": found.object_table(),
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_evaluation_page(
+        path, found, {k: t for k, t in tables.items() if t is not None}, title=EVIL, notes=[EVIL], failed=[(EVIL, EVIL)]
+    )
+    return Page(path.read_text("utf-8"))
+
+
+def test_the_page_is_whole_and_holds_everything_itself(page: Page) -> None:
+    assert page.open == []
+    assert page.tags.count("img") == 36  # twelve windows, three pictures each
+    assert page.tags.count("svg") == 2
+    assert all(s.startswith("data:image/png;base64,") for s in page.sources)
+    for heading in ("Overall", "Classes", "Confusion", "Confidence and accuracy", "Objects", "Scenes", "Where most"):
+        assert heading in page.text
+
+
+def test_a_text_from_a_file_is_shown_and_never_run(page: Page) -> None:
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+    assert "\x1b" not in page.text
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_pictures_are_those_of_the_windows(page: Page) -> None:
+    pictures = [decoded(b64decode(s.split(",", 1)[1])) for s in page.sources[:3]]
+    assert {p.shape for p in pictures} == {(16, 16, 3)}
+    differs = (pictures[0] != pictures[1]).any(axis=2)
+    wrong = (pictures[2] == (200, 30, 30)).all(axis=2)
+    assert wrong.any()
+    assert not (wrong & ~differs).any()
+    said = re.findall(r"([\d.]+) % of (\d+) px wrong", page.text)[0]
+    assert wrong.sum() == round(float(said[0]) / 100 * int(said[1]))
+
+
+def decoded(data: bytes) -> NDArray[np.uint8]:
+    with MemoryFile(data) as file, file.open() as dataset:
+        return np.asarray(dataset.read().transpose(1, 2, 0))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@settings(max_examples=10)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_pictures_read_back_as_they_were(rgb: NDArray[np.uint8]) -> None:
+    np.testing.assert_array_equal(decoded(png_bytes(rgb)), rgb)
+
+
+def test_a_perfect_map_has_no_worst_window(tmp_path: Path) -> None:
+    truth = natural((40, 50))
+    found = geoseg.evaluate_map(as_map(truth), as_map(truth))
+    tables = {"summary": found.summary_table(), "classes": found.class_table()}
+    write_evaluation_page(tmp_path / "p.html", found, tables, title="t", notes=[], failed=[])
+    page = Page((tmp_path / "p.html").read_text("utf-8"))
+    assert "nothing is wrong" in page.text
+    assert "img" not in page.tags
