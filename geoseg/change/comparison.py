@@ -1,6 +1,5 @@
 """How two maps are compared: the rules, and the plan that the work on blocks follows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -10,13 +9,14 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.change.codes import ChangeCodes
 from geoseg.change.grids import Alignment, align
+from geoseg.change.images import Image
 from geoseg.change.index import NONE, places
 from geoseg.change.legends import CommonLegend, CrosswalkRow, common_legend
 from geoseg.change.maps import ClassSource
 from geoseg.change.plausible import PlausibleRow, implausible_pairs
 from geoseg.change.posterior import PairWeights
 from geoseg.change.posterior_rule import PosteriorRule, pair_weights
-from geoseg.change.registration import Shift, border_shift, moved, window_offsets
+from geoseg.change.registration import Shift, border_shift, image_shift, moved, window_offsets
 from geoseg.change.sampling import ReadMap
 from geoseg.change.shares import ClassShares
 from geoseg.change.tolerance import check_tolerance
@@ -39,7 +39,7 @@ class Rules:
     plausible: tuple[PlausibleRow, ...] = ()
     """Which transitions can be; what cannot is no change."""
     align: bool = False
-    """Whether the second map is moved by the shift that its class borders show."""
+    """Whether the second map is moved by the shift that its image, or else its class borders, show."""
     posterior: PosteriorRule | None = None
     """How the class probabilities of both dates decide; None where the classes do."""
 
@@ -119,29 +119,38 @@ class Comparison:
             implausible=implausible,
             evidence=_evidence(before, after, rules, common.legend, implausible),
         )
-        shift, said = made.measured_shift(), ""
+        images = None if before.image is None or after.image is None else (before.image, after.image)
+        (shift, by), said = made.measured_shift(images), ""
         if rules.align and shift is not None:
             grid = moved(after.geobox, shift, made.geobox)
             made = replace(made, alignment=align(before.geobox, grid, names=names))
-            rest = made.measured_shift()
-            said = f"{after.name} is moved back by {shift}" + ("" if rest is None else f"; what is left is {rest}")
+            # of the maps, whose pixels are moved whole
+            rest, _ = made.measured_shift()
+            said = f"by its {by}, {after.name} is moved back by {shift}"
+            said += "" if rest is None else f"; by class borders, what is left is {rest}"
             shift = rest
         elif shift is None:
-            said = "how well the maps lie on each other cannot be told from their class borders"
+            said = f"how well the maps lie on each other cannot be told from their {by}"
         else:
-            said = f"by its class borders, {after.name} lies {shift} of {before.name}"
+            said = f"by its {by}, {after.name} lies {shift} of {before.name}"
         return replace(made, shift=shift, notes=(*made.alignment.notes, *common.notes, said))
 
-    def measured_shift(self) -> Shift | None:
-        """How far the second map lies from the first, by the class borders in windows of both."""
+    def measured_shift(self, images: tuple[Image, Image] | None = None) -> tuple[Shift | None, str]:
+        """How far the second map lies from the first, by windows of both, and by what in them.
 
-        def windows() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-            shape = int(self.geobox.shape[0]), int(self.geobox.shape[1])
-            for row, col, height, width in window_offsets(shape):
-                block = Block(row_off=row, col_off=col, height=height, width=width)
-                yield self.places_before(block), self.places_after(block)
-
-        return border_shift(windows())
+        Args:
+            images: What both maps were made from: it tells better than class borders do.
+        """
+        shape = int(self.geobox.shape[0]), int(self.geobox.shape[1])
+        windows = [
+            Block(row_off=row, col_off=col, height=height, width=width)
+            for row, col, height, width in window_offsets(shape)
+        ]
+        if images is not None:
+            shift = image_shift((images[0].on(self.geobox, w), images[1].on(self.geobox, w)) for w in windows)
+            if shift is not None:
+                return shift, "image"
+        return border_shift((self.places_before(w), self.places_after(w)) for w in windows), "class borders"
 
     @property
     def is_plain(self) -> bool:

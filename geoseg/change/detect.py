@@ -11,9 +11,11 @@ from geoseg.change.block_change import block_change, map_areas, recounted
 from geoseg.change.codes import ChangeCodes
 from geoseg.change.comparison import Comparison, Rules
 from geoseg.change.features import change_table
+from geoseg.change.images import images_of
 from geoseg.change.maps import shares_of_array, source_of_array
 from geoseg.change.posterior_rule import PosteriorRule
 from geoseg.change.registration import Shift
+from geoseg.change.segmented import ready, years_between
 from geoseg.change.tables import component_table, intensity_table, matrix_table, pair_table, summary_table
 from geoseg.change.transitions import Transitions
 from geoseg.errors import ParameterError
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
     import xarray as xr
+
+    from geoseg.inference.recipe import Choices
+    from geoseg.models.load import Model
+    from geoseg.scene.scene import Scene
 
 __all__ = ["Change", "detect_change"]
 
@@ -53,7 +59,7 @@ class Change:
     years: float | None
     """Between the dates."""
     shift: Shift | None
-    """How far the second map lies from the first, by class borders; None where that cannot be told."""
+    """How far the second map lies from the first, by its image or class borders; None where that cannot be told."""
     notes: tuple[str, ...]
     """How grids and legends were matched."""
 
@@ -128,9 +134,11 @@ class Change:
 
 
 def detect_change(
-    before: "xr.DataArray",
-    after: "xr.DataArray",
+    before: "xr.DataArray | Scene | str | os.PathLike[str]",
+    after: "xr.DataArray | Scene | str | os.PathLike[str]",
     *,
+    model: "Model | None" = None,
+    choices: "Choices | None" = None,
     legend: Legend | None = None,
     after_legend: Legend | None = None,
     confidence: "tuple[xr.DataArray, xr.DataArray] | None" = None,
@@ -139,25 +147,28 @@ def detect_change(
     min_area: MinArea | None = None,
     years: float | None = None,
 ) -> Change:
-    """What became what between two class maps in memory.
+    """What became what between two class maps in memory, or two scenes, which a model then segments first.
 
     A second map on another grid is brought onto that of the first, and the common area is compared; `Change.notes` say
     so. Classes are matched by name. Work goes on in blocks in as many threads as there are cores; the maps themselves
     are held whole (for files of any size: ``geoseg change``).
 
     Args:
-        before: (rows, cols) uint8 class map with a CRS, numpy or dask.
-        after: The map of the second date.
+        before: (rows, cols) uint8 class map with a CRS, numpy or dask; or a scene or its path.
+        after: The map or scene of the second date.
+        model: What segments scenes.
+        choices: How it is run.
         legend: Classes of the first map, and of the second unless ``after_legend`` says otherwise. By default the names
-            in the maps' attributes, else the values that are there.
+            in the maps' attributes, else the values that are there. Those of scenes are the model's.
         after_legend: Classes of the second map.
         confidence: uint8 percent of both maps, each on the grid of its map, 255 where there is none.
         probabilities: Class probabilities of both maps, each on the grid of its map: (class, rows, cols) uint8, 254 for
             1, as `segment` gives them, named along ``class`` or else in the order of the legend. With them, they decide
-            what changed, and the maps only say where there is an observation.
+            what changed, and the maps only say where there is an observation. Those of scenes are made where
+            ``rules`` has a prior for them.
         rules: Crosswalk, tolerance, plausible transitions, and the prior and costs for probabilities.
         min_area: Smaller patches, of change and of no change, are merged into their neighbours.
-        years: Between the dates, for yearly intensities.
+        years: Between the dates, for yearly intensities; by default that of two scenes that say when they were taken.
 
     Raises:
         ParameterError: If a map is no class map on a grid with a CRS, the legends have no class in common, or ``rules``
@@ -165,15 +176,29 @@ def detect_change(
         InputError: If the maps do not overlap.
 
     Example:
+        >>> change = detect_change("y2019.tif", "y2023.tif", model=load_model("spectral"))  # doctest: +SKIP
         >>> change = detect_change(before.classes, after.classes, rules=Rules(tolerance=1))  # doctest: +SKIP
         >>> change.summary, change.polygons()  # doctest: +SKIP
     """
     if years is not None and not years > 0:
         raise ParameterError(f"{years} years between the dates: give a number above 0")
-    conf = (None, None) if confidence is None else confidence
-    one = source_of_array("the map before", before, legend, conf[0])
-    two = source_of_array("the map after", after, after_legend or legend, conf[1])
     rules = rules or Rules()
+    wanted = rules.posterior is not None and probabilities is None
+    dates = (
+        ready("the date before", before, legend, model, choices, probabilities=wanted),
+        ready("the date after", after, after_legend or legend, model, choices, probabilities=wanted),
+    )
+    if model is not None and all(d.scene is None for d in dates):
+        raise ParameterError("a model is of no use for two class maps: leave it out, or give scenes")
+    confidence = confidence or _both(*(d.confidence for d in dates))
+    probabilities = probabilities or _both(*(d.probabilities for d in dates))
+    conf = (None, None) if confidence is None else confidence
+    one = source_of_array("the map before", dates[0].classes, dates[0].legend, conf[0])
+    two = source_of_array("the map after", dates[1].classes, dates[1].legend, conf[1])
+    years = years or years_between(*(d.scene for d in dates))
+    images = images_of(*(d.scene for d in dates))
+    if images is not None:
+        one, two = replace(one, image=images[0]), replace(two, image=images[1])
     if probabilities is not None:
         one, two = (replace(s, shares=shares_of_array(s, p)) for s, p in zip((one, two), probabilities, strict=True))
         rules = replace(rules, posterior=rules.posterior or PosteriorRule())
@@ -212,6 +237,10 @@ def detect_change(
         shift=comparison.shift,
         notes=comparison.notes,
     )
+
+
+def _both(one: "xr.DataArray | None", two: "xr.DataArray | None") -> "tuple[xr.DataArray, xr.DataArray] | None":
+    return None if one is None or two is None else (one, two)
 
 
 def _merged(codes: Any, comparison: Comparison, min_area: MinArea) -> Any:

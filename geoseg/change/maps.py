@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from geoseg.change.images import Image
 from geoseg.change.sampling import ReadMap
 from geoseg.change.shares import ClassShares, ShareArray, shares_of_file
 from geoseg.errors import InputError, ParameterError, SceneError, printable
@@ -89,6 +90,8 @@ class ClassSource:
     """The legend with values added that it lacks."""
     shares: ClassShares | None = None
     """Its class probabilities, where they are wanted."""
+    image: Image | None = None
+    """What it was made from, where that is at hand."""
 
 
 def source_of_file(

@@ -20,7 +20,7 @@ from pyproj import Transformer
 
 from geoseg.inference.lattice import Block
 
-__all__ = ["MOST_PIXELS", "NUDGE", "ReadMap", "Sampled", "Shifted", "halves_of"]
+__all__ = ["MOST_PIXELS", "NUDGE", "ReadMap", "Sampled", "Shifted", "along", "halves_of"]
 
 ReadMap = Callable[[Block], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
 """Class values and, where there is any, confidence of a block of a map."""
@@ -234,12 +234,27 @@ def _sample(
 
 
 @njit(nogil=True, cache=True)
+def along(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> float:
+    """Position in the second map at a point of a cell, along one axis; NaN where the cell has a node without one.
+
+    Args:
+        nodes: (rows, cols) positions at the nodes.
+        i: Row of the cell.
+        j: Column of the cell.
+        t: How far down in the cell, 0 to 1.
+        u: How far to the right, likewise.
+    """
+    return float(
+        (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1])
+        + t * ((1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1])
+    )
+
+
+@njit(nogil=True, cache=True)
 def _between(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> int:
     """Pixel of the second map at a point of a cell, along one axis; -1 where the cell has a node without a position."""
-    along = (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1]) + t * (
-        (1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1]
-    )
-    return int(np.floor(along + NUDGE)) if np.isfinite(along) else -1
+    position = along(nodes, i, j, t, u)
+    return int(np.floor(position + NUDGE)) if np.isfinite(position) else -1
 
 
 @njit(nogil=True, cache=True)

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.area.model_based import band_places
-from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, halves_of
+from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, along, halves_of
 from geoseg.errors import InputError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA
@@ -128,7 +128,7 @@ def _sample_shares(
                 t = (r + offsets[0] - i * spacing + (p + 0.5) / points) / spacing
                 for q in range(points):
                     u = (c + offsets[1] - j * spacing + (q + 0.5) / points) / spacing
-                    y, x = _along(nodes[0], i, j, t, u) - offsets[2], _along(nodes[1], i, j, t, u) - offsets[3]
+                    y, x = along(nodes[0], i, j, t, u) - offsets[2], along(nodes[1], i, j, t, u) - offsets[3]
                     if np.isfinite(y) and np.isfinite(x):
                         weight += _add(shares, y, x, points == 1, sums)
             if weight > 0:
@@ -151,12 +151,3 @@ def _add(shares: Shares, y: float, x: float, linear: bool, sums: NDArray[np.floa
                 for band in range(len(sums)):
                     sums[band] += w * shares[band, row, col]
     return weight
-
-
-@njit(nogil=True, cache=True)
-def _along(nodes: NDArray[np.float64], i: int, j: int, t: float, u: float) -> float:
-    """Position in the second map at a point of a cell, along one axis; NaN where the cell has a node without one."""
-    return float(
-        (1 - t) * ((1 - u) * nodes[i, j] + u * nodes[i, j + 1])
-        + t * ((1 - u) * nodes[i + 1, j] + u * nodes[i + 1, j + 1])
-    )

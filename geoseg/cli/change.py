@@ -7,31 +7,54 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    band_options,
+    by_user,
     cluster_options,
+    compute_options,
     formats_of,
     legend_option,
     outline_options,
     outlines_of,
     output_option,
     polygon_options,
+    segment_options,
+    segment_options_of,
     talk_options,
+    trust_option,
     zone_options,
     zones_of,
 )
 
 if TYPE_CHECKING:
     from geoseg.change.posterior_rule import PosteriorRule
-    from geoseg.jobs.outcome import Summary
+    from geoseg.cli.talk import Talk
+    from geoseg.jobs.change_options import ChangeOptions
+    from geoseg.jobs.outcome import Options, Summary
+    from geoseg.models.load import Model
 
 __all__ = ["change"]
 
 _SHOWN = 20
+_OF_THE_MODEL = (
+    "bands", "scale", "offset", "mask_clouds", "window", "overlap", "blend", "batch_size", "device", "precision",
+    "threads", "block_size", "seed", "restart", "force", "block_timeout", "trust_model",
+)  # fmt: skip
+"""Options that say nothing where nothing is segmented."""
 
 
 @click.command()
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
 @output_option
+@click.option(
+    "-m",
+    "--model",
+    help="For imagery: a shipped model, kmeans:K, a card (.yaml) or a model file, to segment it with first.",
+)
+@trust_option
+@band_options
+@compute_options
+@segment_options
 @click.option(
     "--tolerance",
     type=click.IntRange(0, 64),
@@ -41,7 +64,7 @@ _SHOWN = 20
     help="Misregistration that is no change: a pixel stays changed only if the class it had is absent after, or the "
     "class it has was absent before, within so many pixels.",
 )
-@click.option("--align", is_flag=True, help="Move AFTER by the shift that its class borders show.")
+@click.option("--align", is_flag=True, help="Move AFTER back by the shift that its image, or its class borders, show.")
 @click.option(
     "--crosswalk",
     metavar="TABLE.csv",
@@ -84,13 +107,24 @@ _SHOWN = 20
 @zone_options
 @legend_option
 @cluster_options
-@click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options, and damaged ones.")
+@click.option(
+    "--block-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End a worker process whose block of imagery takes longer, and try the block on another.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace finished results of other inputs or options, and damaged ones."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be compared; print what segmenting would take.")
 @talk_options
 def change(before: str, after: str, output: Path, **asked: Any) -> int:
     """What became what from BEFORE to AFTER: change map, polygons, transition matrix and more.
 
     Each is a class map, the folder of a finished scene, or the output folder of geoseg run, whose scenes are paired by
-    place. A second map on another grid is brought onto that of the first; classes are matched by name.
+    place. With --model either may be imagery (a file, folder or glob): it is segmented first, as by geoseg run, into
+    the folders before and after of the output folder. A second map on another grid is brought onto that of the first;
+    classes are matched by name.
 
     Exit codes: 0 all done, 1 some pairs failed, 2 wrong usage or nothing could start, 130 interrupted, 143
     terminated.
@@ -104,9 +138,13 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
     from geoseg.change.legends import read_crosswalk
     from geoseg.change.plausible import read_plausible
     from geoseg.jobs.change_options import ChangeOptions
-    from geoseg.jobs.change_run import change_maps
-    from geoseg.jobs.cluster import connect
+    from geoseg.models.load import load_model
 
+    model = None if asked["model"] is None else load_model(asked["model"], trust=asked["trust_model"])
+    if model is None:
+        idle = [name.replace("_", "-") for name in _OF_THE_MODEL if by_user(name)]
+        if idle:
+            raise click.UsageError(f"--{idle[0]} is of no use without --model")
     outlines, min_area = outlines_of(asked)
     options = ChangeOptions(
         rules=Rules(
@@ -130,18 +168,75 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
             talk.say(note)
         if options.rules.tolerance == 0:
             talk.say("every difference counts, those of misregistration too; --tolerance 1 leaves their slivers out")
-        elsewhere = {name: asked[name] for name in ("workers", "scheduler", "scheduler_file") if asked[name]}
-        if elsewhere:
-            with connect(**elsewhere) as pool:
-                summary = change_maps(before, after, output, options, pool=pool, listen=talk)
-        else:
-            summary = change_maps(before, after, output, options, listen=talk)
+        if asked["dry_run"]:
+            return _dry_run(before, after, output, _mapping_options(asked, options) if model else None, model, talk)
+        summary = _compare(before, after, output, options, model, asked, talk)
         done = len(summary.outcomes) - summary.n_failed
         talk.say(f"{done} of {len(summary.outcomes)} pairs done in {summary.seconds:.1f} s; results in {output}")
     if not asked["quiet"]:
         _show(summary)
     sys.stdout.flush()
     return 1 if summary.n_failed else 0
+
+
+def _compare(
+    before: str,
+    after: str,
+    output: Path,
+    options: "ChangeOptions",
+    model: "Model | None",
+    asked: dict[str, Any],
+    talk: "Talk",
+) -> "Summary":
+    """Segment what has to be, and compare."""
+    from geoseg.jobs.change_imagery import Mapping
+    from geoseg.jobs.change_run import change_maps
+    from geoseg.jobs.cluster import connect
+
+    elsewhere = {name: asked[name] for name in ("workers", "scheduler", "scheduler_file") if asked[name]}
+    if model is None:
+        if not elsewhere:
+            return change_maps(before, after, output, options, listen=talk)
+        with connect(**elsewhere) as pool:
+            return change_maps(before, after, output, options, pool=pool, listen=talk)
+    mapped = _mapping_options(asked, options)
+    accelerated = mapped.choices.device.partition(":")[0] not in ("auto", "cpu")
+    with connect(**elsewhere, accelerated=accelerated, block_timeout=asked["block_timeout"]) as pool:
+        mapping = Mapping(model=model, options=mapped, pool=pool)
+        shared = pool if elsewhere else None
+        return change_maps(before, after, output, options, pool=shared, mapping=mapping, listen=talk)
+
+
+def _mapping_options(asked: dict[str, Any], options: "ChangeOptions") -> "Options":
+    """Of the runs over imagery: what polygons and zones are wanted for is the change."""
+    return segment_options_of(asked, formats=(), probabilities=options.rules.posterior is not None)
+
+
+def _dry_run(
+    before: str, after: str, output: Path, mapped: "Options | None", model: "Model | None", talk: "Talk"
+) -> int:
+    """Say what would be compared, and print what segmenting it first would take."""
+    from geoseg.cli.dry_run import print_plans
+    from geoseg.jobs.change_imagery import SIDES, find_sides
+    from geoseg.jobs.change_run import expected_pairs
+    from geoseg.jobs.lock import holder_of
+    from geoseg.jobs.run import plan_run
+
+    sides = find_sides(before, after, output, with_model=model is not None)
+    holder = holder_of(output)
+    if holder is not None:
+        talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")
+    code = 0
+    if model is not None and mapped is not None:
+        plans = [
+            (output / date, plan_run(side.rasters, model, mapped, listen=talk))
+            for date, side in zip(SIDES, sides, strict=True)
+            if side.rasters
+        ]
+        code = print_plans(plans, mapped)
+    for name, maps in expected_pairs(sides, (before, after), talk):
+        talk.say(f"{name}: {maps[0].classes} and {maps[1].classes} would be compared")
+    return code
 
 
 def _posterior(asked: dict[str, Any]) -> "PosteriorRule | None":

@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _POLYGON_BYTES = 25  # per pixel of the blocks in work: class map, confidence, l
 _WRITING_SECONDS = 8e-8  # per pixel, on one core: both rasters, written, read back and hashed
 
 
-def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options: Options) -> int:
+def print_plans(runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]], options: Options) -> int:
     """Print one line per scene; the exit code.
 
     A scene is ``new``, ``done`` (skipped), ``again`` (the same, with ``--restart --overwrite``), ``resumable`` (some of
@@ -33,11 +33,15 @@ def print_plans(plans: Iterable[ScenePlan | SceneOutcome], output: Path, options
     Time is measured, not guessed: the model is run on one window of noise on this machine, as often as it takes to be
     warm, and multiplied by the windows of the scene. Windows without valid pixels will be skipped, so it is an upper
     bound where there is much nodata.
+
+    Args:
+        runs: Output folder and plans of each run that is to be.
+        options: Of the runs.
     """
     rows = []
     failed = 0
     engines: dict[str, tuple[float, int, int]] = {}
-    for plan in plans:
+    for output, plan in ((output, plan) for output, plans in runs for plan in plans):
         if isinstance(plan, SceneOutcome):
             failed += plan.status == "failed"
             continue

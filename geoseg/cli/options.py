@@ -11,6 +11,7 @@ import yaml
 if TYPE_CHECKING:
     from geoseg.area.aoi import Aoi
     from geoseg.area.zones import Zones
+    from geoseg.jobs.outcome import Options
     from geoseg.vector.min_area import MinArea
     from geoseg.vector.vectorizer import Outlines
 
@@ -19,6 +20,7 @@ __all__ = [
     "aoi_of",
     "aoi_options",
     "band_options",
+    "by_user",
     "cluster_options",
     "comma_separated",
     "compute_options",
@@ -30,6 +32,8 @@ __all__ = [
     "output_option",
     "polygon_options",
     "read_config",
+    "segment_options",
+    "segment_options_of",
     "talk_options",
     "trust_option",
     "zone_options",
@@ -134,6 +138,20 @@ def cluster_options(command: F) -> F:
     return command
 
 
+def segment_options(command: F) -> F:
+    """How scenes are segmented, beside their bands and the network; `segment_options_of` makes a value of all."""
+    for option in (
+        click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model."),
+        click.option("--restart", is_flag=True,
+                     help="Compute again what a run that died had finished of a scene; with --overwrite what is "
+                          "finished and unchanged, too."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at."),
+        click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def polygon_options(command: F) -> F:
     """Whether polygons are made, and in which formats; `formats_of` makes a value of them."""
     for option in (
@@ -154,6 +172,39 @@ def trust_option(command: F) -> F:
     """Whether formats that can run code are accepted."""
     text = "Accept a model that is a program (TorchScript, .pt2): it can do whatever you can."
     return click.option("--trust-model", is_flag=True, help=text)(command)
+
+
+def segment_options_of(asked: dict[str, Any], **more: Any) -> "Options":
+    """What `band_options`, `compute_options` and `segment_options` say of a run.
+
+    Args:
+        asked: What was parsed; with ``--overwrite``, and ``--scheduler`` and ``--scheduler-file``.
+        more: The other options of the run.
+
+    Raises:
+        ParameterError: If a value cannot be used, or the device is not there.
+    """
+    from geoseg.inference.engine import choose_device
+    from geoseg.inference.recipe import Choices
+    from geoseg.jobs.outcome import Options
+
+    # the devices of a cluster are its workers' own: this machine need not have one like them
+    elsewhere = asked["scheduler"] or asked["scheduler_file"]
+    device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
+    names = ("window", "overlap", "blend", "batch_size", "precision", "threads", "seed", "force")
+    return Options(
+        choices=Choices(**{name: asked[name] for name in names}, device=device),
+        **{
+            name: asked[name]
+            for name in ("bands", "scale", "offset", "mask_clouds", "block_size", "overwrite", "restart")
+        },
+        **more,
+    )
+
+
+def by_user(name: str) -> bool:
+    """Whether the command line itself gives an option."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def outline_options(command: F) -> F:

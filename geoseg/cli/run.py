@@ -11,6 +11,7 @@ from geoseg.cli.options import (
     aoi_of,
     aoi_options,
     band_options,
+    by_user,
     cluster_options,
     compute_options,
     formats_of,
@@ -20,6 +21,8 @@ from geoseg.cli.options import (
     output_option,
     polygon_options,
     read_config,
+    segment_options,
+    segment_options_of,
     talk_options,
     trust_option,
     zone_options,
@@ -43,8 +46,7 @@ __all__ = ["run"]
 @band_options
 @aoi_options
 @compute_options
-@click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at.")
+@segment_options
 @polygon_options
 @outline_options
 @zone_options
@@ -57,15 +59,8 @@ __all__ = ["run"]
     help="End a worker process whose block takes longer, and try the block on another.",
 )
 @click.option(
-    "--restart",
-    is_flag=True,
-    help="Compute again what a run that died had finished of a scene; with "
-    "--overwrite what is finished and unchanged, too.",
-)
-@click.option(
     "--overwrite", is_flag=True, help="Replace finished results of another input, model or options, and damaged ones."
 )
-@click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it would take.")
 @click.option(
     "--config",
@@ -93,16 +88,13 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     set_up_logging(verbosity, asked["log_format"])
 
     from geoseg.errors import InputError
-    from geoseg.inference.engine import choose_device
-    from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
-    from geoseg.jobs.outcome import Options
     from geoseg.jobs.run import plan_run
     from geoseg.jobs.run import run as run_scenes
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
-    drawn = [f"--{name}" for name in ("smooth", "simplify", "connectivity", "formats") if _by_user(name)]
+    drawn = [f"--{name}" for name in ("smooth", "simplify", "connectivity", "formats") if by_user(name)]
     if drawn and not asked["polygons"]:
         raise click.UsageError(
             f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
@@ -111,29 +103,14 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     zones = zones_of(asked)
     aoi = aoi_of(asked)
     loaded = load_model(model, trust=asked["trust_model"])
-    elsewhere = asked["scheduler"] or asked["scheduler_file"]
-    # the devices of a cluster are its workers' own: this machine need not have one like them
-    device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
-    options = Options(
-        choices=Choices(
-            **{k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "precision", "threads")},
-            device=device,
-            seed=asked["seed"],
-            force=asked["force"],
-        ),
-        bands=asked["bands"],
-        scale=asked["scale"],
-        offset=asked["offset"],
-        mask_clouds=asked["mask_clouds"],
-        block_size=asked["block_size"],
+    options = segment_options_of(
+        asked,
         formats=formats_of(asked),
         probabilities=asked["probabilities"],
         outlines=outlines,
         min_area=min_area,
         zones=zones,
         aoi=aoi,
-        overwrite=asked["overwrite"],
-        restart=asked["restart"],
     )
     rasters = find_rasters(inputs, exclude=output)
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
@@ -147,14 +124,13 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             holder = holder_of(output)
             if holder is not None:
                 talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")
-            return print_plans(
-                plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk), output, options
-            )
+            plans = plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk)
+            return print_plans([(output, plans)], options)
         with connect(
             workers=asked["workers"],
             scheduler=asked["scheduler"],
             scheduler_file=asked["scheduler_file"],
-            accelerated=not elsewhere and device.partition(":")[0] != "cpu",
+            accelerated=options.choices.device.partition(":")[0] not in ("auto", "cpu"),
             block_timeout=asked["block_timeout"],
         ) as pool:
             # what was imported stays: no use in looking for garbage there, see main
@@ -175,8 +151,3 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         show_areas(summary)
     sys.stdout.flush()
     return 1 if summary.n_failed else 0
-
-
-def _by_user(name: str) -> bool:
-    """Whether the command line itself gives an option."""
-    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.change.comparison import Comparison
+from geoseg.change.images import images_of
 from geoseg.change.maps import ClassSource, source_of_file
 from geoseg.errors import InputError, SceneError, printable
 from geoseg.jobs.change_blocks import Compared, compare_blocks, recount_parts
@@ -54,7 +55,9 @@ def change_pair(
     more = [m.confidence for m in maps]
     if options.rules.posterior is not None:
         more += [m.probabilities for m in maps]
-    key = options.key((*prints, *(fingerprint(each) for each in more if each is not None)))
+    images = images_of(*(m.scene for m in maps))
+    scenes = [] if images is None else [image.scene.fingerprint for image in images]
+    key = options.key((*prints, *(fingerprint(each) for each in more if each is not None), *scenes))
     done = standing(output, key, lambda item: _finished(output, item), overwrite=options.overwrite)
     if done is not None:
         return done
@@ -64,6 +67,8 @@ def change_pair(
         source_of_file(r, m.confidence, m.probabilities if by_shares else None)
         for r, m in zip(rasters, maps, strict=True)
     ]
+    if images is not None:
+        sources = [replace(s, image=image) for s, image in zip(sources, images, strict=True)]
     with helpers() as (executor, at_once), parts_folder(output) as folder:
         compared, sources = _compared(sources, options, folder, executor)
         if not compared.plain.n_compared:

@@ -21,6 +21,7 @@ __all__ = [
     "Pairing",
     "find_map",
     "find_maps",
+    "holds_finished",
     "pair_maps",
     "pair_name",
     "place_of",
@@ -74,16 +75,26 @@ def find_maps(named: Any) -> list[MapInput]:
         raise InputError(f"{printable(named)}: there is no such file or folder; check the path")
     if is_remote(str(named)) or not path.is_dir():
         return [_of_file(str(named))]
-    folders = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
-    # a folder that has its item is complete
-    finished = [f / f"{f.resolve().name}{_CLASSES}.tif" for f in folders if (f / f"{f.resolve().name}.json").is_file()]
-    maps = [_of_file(str(p)) for p in finished if p.is_file()]
+    maps = [_of_file(str(p)) for p in _finished(path)]
     if not maps:
         raise InputError(
             f"{printable(named)} holds no finished results of geoseg run: name its output folder, the folder of a "
             "scene, or a class map"
         )
     return maps
+
+
+def holds_finished(folder: Path) -> bool:
+    """Whether a folder is that of a finished scene, or the output folder of a run with one."""
+    return bool(_finished(folder))
+
+
+def _finished(folder: Path) -> list[Path]:
+    """The class maps of finished scenes in a folder."""
+    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    # a folder that has its item is complete
+    maps = [f / f"{f.resolve().name}{_CLASSES}.tif" for f in folders if (f / f"{f.resolve().name}.json").is_file()]
+    return [p for p in maps if p.is_file()]
 
 
 def _of_file(href: str) -> MapInput:

@@ -13,6 +13,7 @@ from geoseg.change.strata import check_buffer
 from geoseg.errors import ParameterError
 from geoseg.outputs.change_picture import require_matplotlib
 from geoseg.outputs.vectors import FORMATS
+from geoseg.scene.scene import Scene
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
 
@@ -36,6 +37,8 @@ class MapInput:
     """When the scene was taken, in UTC; None where nothing says."""
     name: str = ""
     """What outputs are named after."""
+    scene: Scene | None = None
+    """The imagery that it was made from, where that is at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from scipy.ndimage import shift as shifted
 import geoseg
 from geoseg.change.comparison import Rules
 from geoseg.change.index import NONE
-from geoseg.change.registration import Shift, border_shift, moved, window_offsets
+from geoseg.change.registration import Shift, border_shift, image_shift, moved, window_offsets
 from tests.change.test_detect import LEGEND, UTM, array
 
 
@@ -45,6 +45,35 @@ def test_real_change_and_missing_pixels_do_not_hide_it() -> None:
     found = border_shift([(before, after)])
     assert found is not None
     assert [found.rows, found.cols] == pytest.approx([0.4, -0.3], abs=0.1)
+
+
+def pictured(land: NDArray[np.float64], levels: Any, *, seed: int) -> NDArray[np.float32]:
+    """(band, rows, cols) of ground of even brightness, seen with a blur and with noise."""
+    bands = np.array(levels, float)[:, classed(land)]
+    noise = np.random.default_rng(seed).normal(0, 20, bands.shape)
+    return np.asarray(gaussian_filter(bands, (0, 0.7, 0.7)) + noise, dtype=np.float32)
+
+
+DRY, LUSH = ([300, 800, 1500, 2200], [2000, 1400, 600, 900]), ([700, 400, 900, 150], [300, 2400, 2900, 1300])
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(0, 0), (0.35, -0.45), (-0.5, 0.5), (3, -7)])
+def test_images_tell_it_in_any_light_and_season_with_change_and_missing_pixels(rows: float, cols: float) -> None:
+    land = fields()
+    now = np.stack([shifted(f, (rows, cols), order=3, mode="nearest") for f in land])
+    places = gaussian_filter(np.random.default_rng(3).standard_normal(land.shape[1:]), 12) > 0.02
+    now[:, places] = fields(seed=9)[:, places]
+    after = pictured(now, LUSH, seed=2) * np.linspace(0.01, 0.02, land.shape[2], dtype=np.float32)
+    after[:, :60, :80] = np.nan
+    found = image_shift([(pictured(land, DRY, seed=1), after)])
+    assert found is not None
+    assert [found.rows, found.cols] == pytest.approx([rows, cols], abs=0.06)
+
+
+def test_of_unrelated_or_empty_images_nothing_is_said() -> None:
+    one, other = pictured(fields(), DRY, seed=1), pictured(fields(seed=9), DRY, seed=2)
+    for pair in ((one, other), (one, np.zeros_like(one)), (one, np.full_like(one, np.nan)), (one[:, :20],) * 2):
+        assert image_shift([pair]) is None
 
 
 @pytest.mark.parametrize(
