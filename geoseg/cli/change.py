@@ -37,7 +37,7 @@ __all__ = ["change"]
 _SHOWN = 20
 _OF_THE_MODEL = (
     "bands", "scale", "offset", "mask_clouds", "window", "overlap", "blend", "batch_size", "device", "precision",
-    "threads", "block_size", "seed", "restart", "force", "block_timeout", "trust_model",
+    "threads", "block_size", "seed", "force", "block_timeout", "trust_model",
 )  # fmt: skip
 """Options that say nothing where nothing is segmented."""
 
@@ -162,6 +162,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         picture=asked["picture"],
         strata_buffer=asked["strata_buffer"],
         overwrite=asked["overwrite"],
+        restart=asked["restart"],
     )
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         for note in () if options.zones is None else options.zones.notes:

@@ -10,19 +10,25 @@ from typing import Any
 from geoseg.change.comparison import Comparison
 from geoseg.change.images import images_of
 from geoseg.change.maps import ClassSource, source_of_file
-from geoseg.errors import InputError, SceneError, printable
+from geoseg.errors import InputError, PartError, SceneError, printable
 from geoseg.jobs.change_blocks import Compared, compare_blocks, recount_parts
+from geoseg.jobs.change_journal import ChangeJournal, forget_journal, journal_folder
 from geoseg.jobs.change_maps import find_map
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_publish import Publisher
 from geoseg.jobs.cluster import helpers
-from geoseg.jobs.finished import parts_folder, standing
+from geoseg.jobs.finished import standing
 from geoseg.jobs.mapping_unit import merge_parts
+from geoseg.jobs.publish import damaged_blocks
+from geoseg.outputs.crash import crash_point
 from geoseg.outputs.staging import staging
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
 
 __all__ = ["change_pair"]
+
+_REPAIRS = 3
+"""Times that damaged parts are compared again: a disk that damages them again and again is no place."""
 
 
 def change_pair(
@@ -35,7 +41,8 @@ def change_pair(
 
     Work goes on in blocks, on the workers of the cluster that this runs on, else in threads. Memory is that of the
     blocks in work and of what their features take that go on beyond them. A finished folder of the same maps and
-    options is left as it is.
+    options is left as it is; one that died goes on from its finished blocks, which are kept in the state folder beside
+    the folder to be.
 
     Args:
         before: The first map: a file, or the folder of a finished scene of ``geoseg run``.
@@ -57,9 +64,11 @@ def change_pair(
         more += [m.probabilities for m in maps]
     images = images_of(*(m.scene for m in maps))
     scenes = [] if images is None else [image.scene.fingerprint for image in images]
-    key = options.key((*prints, *(fingerprint(each) for each in more if each is not None), *scenes))
+    inputs = (*prints, *(fingerprint(each) for each in more if each is not None), *scenes)
+    key, parts_key = options.key(inputs), options.parts_key(inputs)
     done = standing(output, key, lambda item: _finished(output, item), overwrite=options.overwrite)
     if done is not None:
+        forget_journal(output)  # a run may have died between the last rename and this
         return done
     notes = [*_dates(maps), *(f"{printable(m.name)}: {n}" for m, r in zip(maps, rasters, strict=True) for n in r.notes)]
     by_shares = options.rules.posterior is not None
@@ -69,21 +78,43 @@ def change_pair(
     ]
     if images is not None:
         sources = [replace(s, image=image) for s, image in zip(sources, images, strict=True)]
-    with helpers() as (executor, at_once), parts_folder(output) as folder:
-        compared, sources = _compared(sources, options, folder, executor)
-        if not compared.plain.n_compared:
-            raise InputError(
-                f"{sources[0].name} and {sources[1].name} have no pixel that both dates observed: there is nothing to "
-                "compare; check their nodata values with gdalinfo"
-            )
-        if options.min_area is not None:
-            compared = _merged(compared, options, executor)
-        for m, was in zip(maps, prints, strict=True):
-            if fingerprint(m.classes) != was:
-                raise SceneError(f"{printable(m.classes)}: changed while it was read; run again when it is at rest")
-        job = Publisher(maps=maps, compared=compared, options=options, key=key, executor=executor, at_once=at_once)
-        with staging(output, overwrite=options.overwrite) as stage:
-            result = job.publish(stage, output, with_confidence=by_shares or all(s.has_confidence for s in sources))
+    with (
+        helpers() as (executor, at_once),
+        ChangeJournal(journal_folder(output, parts_key, restart=options.restart)) as journal,
+    ):
+        notes += journal.notes
+        for repair in range(_REPAIRS + 1):
+            compared, sources = _compared(sources, options, parts_key, journal, executor)
+            if not repair and compared.n_resumed:
+                n = len(compared.parts)
+                notes.append(f"{compared.n_resumed} of {n} blocks were finished before; going on from there")
+            if not compared.plain.n_compared:
+                raise InputError(
+                    f"{sources[0].name} and {sources[1].name} have no pixel that both dates observed: there is nothing "
+                    "to compare; check their nodata values with gdalinfo"
+                )
+            try:
+                final = compared if options.min_area is None else _merged(compared, options, executor)
+                for m, was in zip(maps, prints, strict=True):
+                    if fingerprint(m.classes) != was:
+                        raise SceneError(
+                            f"{printable(m.classes)}: changed while it was read; run again when it is at rest"
+                        )
+                job = Publisher(maps=maps, compared=final, options=options, key=key, executor=executor, at_once=at_once)
+                with staging(output, overwrite=options.overwrite) as stage:
+                    result = job.publish(
+                        stage, output, with_confidence=by_shares or all(s.has_confidence for s in sources)
+                    )
+                break
+            except PartError:
+                damaged = damaged_blocks(compared.parts)
+                if not damaged or repair == _REPAIRS:
+                    raise
+                notes.append(f"{len(damaged)} finished blocks were damaged on the disk and are compared again")
+                journal.drop(compared.scene, damaged)
+        crash_point("scene_published")
+        journal.forget(compared.scene)
+    forget_journal(output)
     return replace(result, notes=(*notes, *compared.comparison.notes, *result.notes))
 
 
@@ -104,12 +135,12 @@ def _finished(folder: Path, item: dict[str, Any]) -> ChangeResult | None:
 
 
 def _compared(
-    sources: list[ClassSource], options: ChangeOptions, folder: Path, executor: Executor
+    sources: list[ClassSource], options: ChangeOptions, parts_key: str, journal: ChangeJournal, executor: Executor
 ) -> tuple[Compared, list[ClassSource]]:
     """The comparison with the legends as they turn out: a file may name some of its classes only."""
     while True:
         comparison = Comparison.of(sources[0], sources[1], options.rules)
-        compared, lacking = compare_blocks(comparison, folder, executor)
+        compared, lacking = compare_blocks(comparison, parts_key, journal, executor)
         if compared is not None:
             return compared, sources
         sources = [replace(s, legend=s.extend(values)) for s, values in zip(sources, lacking, strict=True)]

@@ -1,7 +1,9 @@
 """The tasks on blocks of a comparison: each leaves a part file of change codes, and its counts."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,23 +12,17 @@ import numpy as np
 from geoseg.change.block_change import block_change, map_areas, recounted
 from geoseg.change.comparison import Comparison
 from geoseg.change.transitions import Transitions
+from geoseg.errors import PartError, printable
 from geoseg.inference.lattice import TILE, Block, blocks
+from geoseg.jobs.change_journal import ChangeJournal, ComparedBlock
+from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part, PartWriter, iter_strips
 
 __all__ = ["Compared", "change_block", "compare_blocks", "plan_blocks", "recount_parts"]
 
 _SIDE = 4 * TILE
 """Side of a block: some 12 bytes a pixel in each that is in work."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Finished:
-    """What a block leaves."""
-
-    part: Part | None
-    counts: Transitions
-    plain: Transitions
-    lacking: tuple[tuple[int, ...], tuple[int, ...]]
+_Lacking = tuple[set[int], set[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +37,10 @@ class Compared:
     """Of the change map."""
     plain: Transitions
     """Of the two maps as they are."""
+    scene: str
+    """What the journal calls it."""
+    n_resumed: int
+    """Blocks that were finished before."""
 
 
 def plan_blocks(comparison: Comparison) -> list[Block]:
@@ -49,32 +49,32 @@ def plan_blocks(comparison: Comparison) -> list[Block]:
     return list(blocks(height, width, block_height=_SIDE, block_width=_SIDE))
 
 
-def change_block(comparison: Comparison, block: Block, path: Path | None) -> _Finished:
-    """Compare the maps in a block, and leave a part where there is a path for one."""
+def change_block(comparison: Comparison, block: Block, path: Path) -> ComparedBlock:
+    """Compare the maps in a block, and leave a part."""
+    crash_point(f"block_{block.row_off}_{block.col_off}")
     found = block_change(comparison, block)
-    part = None
-    if path is not None:
-        percent = found.confidence
-        if percent is None:
-            percent = np.full(found.codes.shape, 255, dtype=np.uint8)
-        # what has no code has no confidence of it either
-        percent = np.where(found.codes == comparison.codes.nodata, np.uint8(255), percent)
-        with PartWriter(path, block=block) as writer:
-            writer.write_rows(found.codes, percent)
-            part = writer.finish()
-    return _Finished(part=part, counts=found.counts, plain=found.plain, lacking=found.lacking)
+    percent = found.confidence
+    if percent is None:
+        percent = np.full(found.codes.shape, 255, dtype=np.uint8)
+    # what has no code has no confidence of it either
+    percent = np.where(found.codes == comparison.codes.nodata, np.uint8(255), percent)
+    with PartWriter(path, block=block) as writer:
+        writer.write_rows(found.codes, percent)
+        part = writer.finish()
+    return ComparedBlock(part=part, counts=found.counts, plain=found.plain, lacking=found.lacking)
 
 
 def compare_blocks(
-    comparison: Comparison, folder: Path, executor: Executor
-) -> tuple[Compared | None, tuple[set[int], set[int]]]:
-    """Compare two maps, block by block, and leave parts in a folder.
+    comparison: Comparison, key: str, journal: ChangeJournal, executor: Executor
+) -> tuple[Compared | None, _Lacking]:
+    """Compare two maps, block by block; blocks that the journal has are not compared again.
 
     Where pixels have values that a legend lacks, nothing is made: the second value returned has them, to be added.
 
     Args:
         comparison: How they are compared.
-        folder: For the parts; it is there.
+        key: Of maps and rules.
+        journal: Keeps what is finished.
         executor: Runs the work on blocks.
 
     Raises:
@@ -83,47 +83,78 @@ def compare_blocks(
     cut = plan_blocks(comparison)
     map_areas(comparison.geobox)  # once, before all threads ask for it
     if comparison.needs_codes:
-        surveyed = _all(executor, comparison, [(b, None) for b in cut])
-        lacking = _lacking(surveyed)
+        occurring, lacking = _survey(comparison, cut, executor)
         if any(lacking):
             return None, lacking
-        comparison = comparison.with_codes_for(_sum([f.plain + f.counts for f in surveyed]))
+        comparison = comparison.with_codes_for(occurring)
     comparison.codes.change_legend()  # refuses more kinds of change than bytes can tell apart
-    named = [(b, folder / f"{b.row_off}_{b.col_off}.tif") for b in cut]
-    finished = _all(executor, comparison, named)
-    lacking = _lacking(finished)
+    scene = _name(comparison, key)
+    finished = journal.begin(scene, key, (_SIDE, _SIDE))
+    # a run that was begun with another cut has rows of it
+    waiting = [block for block in cut if block not in finished]
+    folder = journal.folder(scene)
+    futures = [executor.submit(change_block, comparison, b, folder / f"{b.row_off}_{b.col_off}.tif") for b in waiting]
+    try:
+        for future in as_completed(futures):
+            result = future.result()
+            crash_point("block_done")
+            journal.add(scene, result)
+            crash_point("block_journaled")
+    finally:
+        for future in futures:  # after an error, what has not begun is of no use
+            future.cancel()
+    parts, lacking = [], (set[int](), set[int]())
+    counts = plain = Transitions.zero(len(comparison.common.legend))
+    for result in journal.results(scene):
+        parts.append(result.part)
+        counts, plain = counts + result.counts, plain + result.plain
+        for values, more in zip(lacking, result.lacking, strict=True):
+            values.update(more)
+    if len(parts) != len(cut):
+        raise PartError(f"{len(cut) - len(parts)} rows of the journal of {printable(folder)} are damaged: run again")
     if any(lacking):
         return None, lacking
+    n_resumed = len(cut) - len(waiting)
     compared = Compared(
-        comparison=comparison,
-        parts=[f.part for f in finished if f.part is not None],
-        counts=_sum([f.counts for f in finished]),
-        plain=_sum([f.plain for f in finished]),
+        comparison=comparison, parts=parts, counts=counts, plain=plain, scene=scene, n_resumed=n_resumed
     )
     return compared, lacking
 
 
-def _all(executor: Executor, comparison: Comparison, work: Sequence[tuple[Block, Path | None]]) -> list[_Finished]:
-    futures = [executor.submit(change_block, comparison, block, path) for block, path in work]
+def _name(comparison: Comparison, key: str) -> str:
+    """What the journal calls a comparison: another one where legends, codes or the shift turn out otherwise."""
+    made = (
+        key,
+        [(c.value, c.name) for c in comparison.common.legend],
+        comparison.common.before.tolist(),
+        comparison.common.after.tolist(),
+        comparison.codes.pairs.tolist(),
+        repr(comparison.alignment),
+    )
+    return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
+
+
+def _survey(comparison: Comparison, cut: Sequence[Block], executor: Executor) -> tuple[Transitions, _Lacking]:
+    """Which pairs of classes occur, and what legends lack: where there are too many pairs for all to have a code."""
+    lacking = (set[int](), set[int]())
+    counts = Transitions.zero(len(comparison.common.legend))
+    futures = [executor.submit(block_change, comparison, block) for block in cut]
     try:
-        return [future.result() for future in futures]
+        for future in as_completed(futures):
+            found = future.result()
+            counts = counts + found.plain + found.counts
+            for values, more in zip(lacking, found.lacking, strict=True):
+                values.update(more)
     finally:
-        for future in futures:  # after an error, what has not begun is of no use
+        for future in futures:
             future.cancel()
-
-
-def _lacking(finished: Sequence[_Finished]) -> tuple[set[int], set[int]]:
-    return {v for f in finished for v in f.lacking[0]}, {v for f in finished for v in f.lacking[1]}
-
-
-def _sum(counts: Sequence[Transitions]) -> Transitions:
-    return sum(counts[1:], counts[0])
+    return counts, lacking
 
 
 def recount_parts(comparison: Comparison, parts: Sequence[Part], executor: Executor) -> Transitions:
     """Counts of parts whose codes were changed."""
     futures = [executor.submit(_recount, comparison, part) for part in parts]
-    return _sum([future.result() for future in futures])
+    return sum((future.result() for future in futures), Transitions.zero(len(comparison.common.legend)))
 
 
 def _recount(comparison: Comparison, part: Part) -> Transitions:

@@ -63,6 +63,8 @@ class ChangeOptions:
     """Pixels around change that are a stratum of their own in a raster of strata; none is made where it is None."""
     overwrite: bool = False
     """Replace finished outputs."""
+    restart: bool = False
+    """Compare again what an earlier run had finished of a pair before it died."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
@@ -92,6 +94,16 @@ class ChangeOptions:
             "strata_buffer": self.strata_buffer,
             "zones": None if self.zones is None else self.zones.digest,
         }
+
+    def parts_key(self, fingerprints: tuple[str, ...]) -> str:
+        """Hash of all that shapes the codes of a block before patches are merged and anything is made of them.
+
+        Args:
+            fingerprints: What identifies the contents of the inputs.
+        """
+        shaping = ("tolerance", "align", "crosswalk", "plausible", "posterior", "legend")
+        content = {"format": _FORMAT, "inputs": fingerprints, **{name: self.parameters[name] for name in shaping}}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def key(self, fingerprints: tuple[str, ...]) -> str:
         """Hash of all that shapes the outputs; the same key, the same outputs.

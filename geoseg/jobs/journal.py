@@ -10,10 +10,11 @@ import json
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from geoseg.inference.lattice import Block
 from geoseg.jobs.block import BlockResult
 from geoseg.outputs.parts import Part
 
-__all__ = ["Journal", "finished_blocks", "parts_folder"]
+__all__ = ["Journal", "PartJournal", "finished_blocks", "parts_folder"]
 
 _VERSION = 1
 _NAME = "journal.sqlite"
@@ -42,8 +43,30 @@ _DISK = ("disk", "readonly", "locked", "unable to open")
 _SUMS = ("pixels", "units", "conf_sum", "conf_pixels")
 
 
-class Journal:
+class _Finished(Protocol):
+    """What a finished block leaves, whatever was made of it."""
+
+    @property
+    def part(self) -> Part:
+        """Its file."""
+        ...
+
+
+R = TypeVar("R", bound=_Finished)
+
+
+class PartJournal(ABC, Generic[R]):
     """The finished blocks of unfinished scenes. Used in one thread, by the one run that holds the output folder."""
+
+    @staticmethod
+    @abstractmethod
+    def to_dict(result: R) -> dict[str, Any]:
+        """A result as plain values; its part by name only, so that an output folder can be moved."""
+
+    @staticmethod
+    @abstractmethod
+    def from_dict(values: dict[str, Any], folder: Path) -> R:
+        """The way back, given where the parts lie."""
 
     def __init__(self, state: Path) -> None:
         """Open the journal of a state folder, or begin one.
@@ -122,22 +145,22 @@ class Journal:
                     file.unlink()
         return set(finished.values())
 
-    def add(self, scene: str, result: BlockResult) -> None:
+    def add(self, scene: str, result: R) -> None:
         """Write down a finished block; durable when this returns.
 
         Raises:
             OutputError: If that fails: the block counts as not finished then.
         """
-        text = json.dumps(_to_dict(result), separators=(",", ":"))
+        text = json.dumps(self.to_dict(result), separators=(",", ":"))
         block = result.part.block
         row = (scene, block.row_off, block.col_off, text, zlib.crc32(text.encode()))
         with _said(self._state), self._db:
             self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", row)
 
-    def results(self, scene: str) -> Iterator[BlockResult]:
+    def results(self, scene: str) -> Iterator[R]:
         """The finished blocks of a scene, row by row; rows that are not as they were written are left out."""
         with _said(self._state):
-            yield from _read(self._db, scene, self.folder(scene))
+            yield from _read(self._db, scene, self.folder(scene), self.from_dict)
 
     def drop(self, scene: str, blocks: Iterable[Block]) -> None:
         """Forget some blocks, whose parts turned out to be damaged."""
@@ -155,6 +178,36 @@ class Journal:
                 self._db.execute("DELETE FROM blocks WHERE scene = ?", (scene,))
                 self._db.execute("DELETE FROM scenes WHERE scene = ?", (scene,))
             shutil.rmtree(self.folder(scene), ignore_errors=True)
+
+
+class Journal(PartJournal[BlockResult]):
+    """Of a run."""
+
+    @staticmethod
+    def to_dict(result: BlockResult) -> dict[str, Any]:
+        """A result as plain values."""
+        totals = result.totals
+        present = np.flatnonzero(totals.pixels)
+        return {
+            "part": result.part.to_dict() | {"path": result.part.path.name},
+            "values": present.tolist(),
+            "sums": {name: getattr(totals, name)[present].tolist() for name in _SUMS},
+            "expected": None if result.expected is None else list(result.expected.weighted_units),
+        }
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], folder: Path) -> BlockResult:
+        """The way back."""
+        totals = ClassTotals.zero()
+        for name in _SUMS:
+            getattr(totals, name)[values["values"]] = values["sums"][name]
+        part = values["part"]
+        expected = values["expected"]
+        return BlockResult(
+            part=Part.from_dict(part | {"path": str(folder / part["path"])}),
+            totals=totals,
+            expected=None if expected is None else ExpectedTotals(weighted_units=tuple(expected)),
+        )
 
 
 def parts_folder(state: Path, scene: str) -> Path:
@@ -176,7 +229,7 @@ def finished_blocks(state: Path, scene: str, key: str) -> tuple[tuple[int, int],
             found = db.execute("SELECT height, width FROM scenes WHERE scene = ? AND key = ?", (scene, key)).fetchone()
             if found is None:
                 return None
-            n = sum(_is_there(result) for result in _read(db, scene, parts_folder(state, scene)))
+            n = sum(map(_is_there, _read(db, scene, parts_folder(state, scene), Journal.from_dict)))
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return None
     return (int(found[0]), int(found[1])), n
@@ -253,40 +306,17 @@ def _rows(db: sqlite3.Connection, scene: str) -> Iterator[tuple[Any, Any]]:
     yield from db.execute("SELECT result, crc FROM blocks WHERE scene = ? ORDER BY row_off, col_off", (scene,))
 
 
-def _read(db: sqlite3.Connection, scene: str, folder: Path) -> Iterator[BlockResult]:
+def _read(
+    db: sqlite3.Connection, scene: str, folder: Path, from_dict: Callable[[dict[str, Any], Path], R]
+) -> Iterator[R]:
     for text, crc in _rows(db, scene):
         # a flipped bit in a page of the database shows in no other way
         if isinstance(text, str) and zlib.crc32(text.encode()) == crc:
-            yield _from_dict(json.loads(text), folder)
+            yield from_dict(json.loads(text), folder)
 
 
-def _is_there(result: BlockResult) -> bool:
+def _is_there(result: _Finished) -> bool:
     try:
         return result.part.path.stat().st_size == result.part.size
     except OSError:
         return False
-
-
-def _to_dict(result: BlockResult) -> dict[str, Any]:
-    """A result as plain values; the part's path by its name only, so that an output folder can be moved."""
-    totals = result.totals
-    present = np.flatnonzero(totals.pixels)
-    return {
-        "part": result.part.to_dict() | {"path": result.part.path.name},
-        "values": present.tolist(),
-        "sums": {name: getattr(totals, name)[present].tolist() for name in _SUMS},
-        "expected": None if result.expected is None else list(result.expected.weighted_units),
-    }
-
-
-def _from_dict(values: dict[str, Any], folder: Path) -> BlockResult:
-    totals = ClassTotals.zero()
-    for name in _SUMS:
-        getattr(totals, name)[values["values"]] = values["sums"][name]
-    part = values["part"]
-    expected = values["expected"]
-    return BlockResult(
-        part=Part.from_dict(part | {"path": str(folder / part["path"])}),
-        totals=totals,
-        expected=None if expected is None else ExpectedTotals(weighted_units=tuple(expected)),
-    )

@@ -30,7 +30,7 @@ from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import current_fingerprint
 from geoseg.vector.vectorizer import Drawn, Outlines
 
-__all__ = ["DamagedPartsError", "SceneResult", "publish_scene"]
+__all__ = ["DamagedPartsError", "SceneResult", "damaged_blocks", "publish_scene"]
 
 
 class DamagedPartsError(PartError):
@@ -78,10 +78,10 @@ def publish_scene(recipe: Recipe, computed: Computed, folder: Path, options: Opt
     try:
         return _publish(recipe, computed, folder, options)
     except PartError as error:
-        raise DamagedPartsError(str(error), _damaged(computed.parts)) from error
+        raise DamagedPartsError(str(error), damaged_blocks(computed.parts)) from error
 
 
-def _damaged(parts: Sequence[Part]) -> tuple[Block, ...]:
+def damaged_blocks(parts: Sequence[Part]) -> tuple[Block, ...]:
     """The blocks whose parts are not, byte by byte, as they were."""
     found = []
     for part in parts:

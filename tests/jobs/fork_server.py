@@ -15,9 +15,11 @@ import time
 def serve() -> None:
     """Until stdin ends."""
     # imports only: no thread may be there at a fork
+    import geoseg.cli.change
     import geoseg.cli.main
     import geoseg.cli.run
     import geoseg.inference.rows
+    import geoseg.jobs.change_run
     import geoseg.jobs.run
     import geoseg.models.load
     import geoseg.outputs.vectors
