@@ -1,6 +1,8 @@
 """Small products, built to their public specifications: the layout, names and metadata of real ones, tiny rasters."""
 
+import json
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -183,3 +185,85 @@ def without(product: Path, pattern: str) -> Path:
     for path in product.rglob(pattern):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return product
+
+
+LANDSAT_ID = "LC08_{level}_193024_20230604_20230614_02_T1"
+LANDSAT = {2: "B02", 3: "B03", 4: "B04", 5: "B08", 6: "B11", 7: "B12"}
+"""Band numbers of Landsat 8, and the bands of Sentinel-2 that are nearest."""
+SUN_ELEVATION = 57.5
+
+
+def at_30_m(band: str) -> NDArray[np.float64]:
+    """Reflectance of a band at 30 m: every third of 10 m pixels, from coarser ones what lies there."""
+    return on_10_m(reflectances()[band])[1::3, 1::3]
+
+
+def write_landsat(
+    folder: Path, *, level: str = "L2SP", text: bool = False, qa: NDArray[np.uint16] | None = None
+) -> Path:
+    """A Landsat 8 Collection 2 bundle: a folder with a file per band, quality, and metadata as JSON or text."""
+    name = LANDSAT_ID.format(level=level)
+    bundle = folder / name
+    surface = level.startswith("L2")
+    sun = 1.0 if surface else float(np.sin(np.radians(SUN_ELEVATION)))
+    scale, offset = (2.75e-05, -0.2) if surface else (2.0e-05, -0.1)
+    contents = {"LANDSAT_PRODUCT_ID": name, "PROCESSING_LEVEL": level, "COLLECTION_NUMBER": "02"}
+    radiometry: dict[str, str] = {}
+    for number, band in LANDSAT.items():
+        stored = np.clip(np.rint((at_30_m(band) * sun - offset) / scale), 1, 65_535).astype(np.uint16)
+        stored[:2, :2] = 0
+        file = f"{name}_{'SR_' if surface else ''}B{number}.TIF"
+        write_tif(bundle / file, stored, 30, tiled=True, blockxsize=16, blockysize=16)
+        contents[f"FILE_NAME_BAND_{number}"] = file
+        radiometry |= {f"REFLECTANCE_MULT_BAND_{number}": str(scale), f"REFLECTANCE_ADD_BAND_{number}": str(offset)}
+    if surface:
+        contents["FILE_NAME_BAND_ST_B10"] = f"{name}_ST_B10.TIF"
+        write_tif(bundle / f"{name}_ST_B10.TIF", np.full((32, 32), 44_000, np.uint16), 30)
+    else:
+        contents["FILE_NAME_BAND_8"] = f"{name}_B8.TIF"
+        write_tif(bundle / f"{name}_B8.TIF", np.full((64, 64), 9_000, np.uint16), 15)
+    if qa is not None:
+        contents["FILE_NAME_QUALITY_L1_PIXEL"] = f"{name}_QA_PIXEL.TIF"
+        write_tif(bundle / f"{name}_QA_PIXEL.TIF", qa, 30)
+    groups = {
+        "PRODUCT_CONTENTS": contents,
+        "IMAGE_ATTRIBUTES": {
+            "SPACECRAFT_ID": "LANDSAT_8", "DATE_ACQUIRED": "2023-06-04", "SCENE_CENTER_TIME": "10:02:36.1234560Z",
+            "SUN_ELEVATION": str(SUN_ELEVATION),
+        },
+        # a Level-2 bundle has both groups: the one of its Level-1 source must not be taken
+        "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": radiometry if surface else {},
+        "LEVEL1_RADIOMETRIC_RESCALING": dict.fromkeys(radiometry, "9.9") if surface else radiometry,
+    }  # fmt: skip
+    if text:
+        lines = ["GROUP = LANDSAT_METADATA_FILE"]
+        for group, values in groups.items():
+            lines += [f"  GROUP = {group}", *(f'    {k} = "{v}"' for k, v in values.items()), f"  END_GROUP = {group}"]
+        (bundle / f"{name}_MTL.txt").write_text("\n".join([*lines, "END_GROUP = LANDSAT_METADATA_FILE", "END"]))
+    else:
+        (bundle / f"{name}_MTL.json").write_text(json.dumps({"LANDSAT_METADATA_FILE": groups}))
+    return bundle
+
+
+def tarred(bundle: Path) -> Path:
+    """The bundle as a tar file beside it, as it is downloaded: without a folder in it."""
+    path = bundle.with_name(f"{bundle.name}.tar")
+    with tarfile.open(path, "w") as archive:
+        for file in sorted(bundle.iterdir()):
+            archive.add(file, arcname=file.name)
+    return path
+
+
+def write_hls(folder: Path, *, kind: str = "S30", fmask: NDArray[np.uint8] | None = None) -> str:
+    """The files of an HLS granule; gives the granule's name in its folder."""
+    granule = f"HLS.{kind}.T33UVU.2023156T101559.v2.0"
+    own = {"S30": {b: b for b in LANDSAT.values()}, "L30": {f"B0{n}": b for n, b in LANDSAT.items()}}[kind]
+    for name, band in own.items():
+        stored = np.rint(at_30_m(band) * 10_000).astype(np.int16)
+        stored[:2, :2] = -9999
+        write_tif(folder / f"{granule}.{name}.tif", stored, 30)
+    if kind == "L30":
+        write_tif(folder / f"{granule}.B10.tif", np.full((32, 32), 2000, np.int16), 30)
+    if fmask is not None:
+        write_tif(folder / f"{granule}.Fmask.tif", fmask, 30)
+    return str(folder / granule)

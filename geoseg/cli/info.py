@@ -15,12 +15,22 @@ __all__ = ["info"]
 @click.argument("raster")
 @band_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(raster: str, as_json: bool, **asked: Any) -> None:
-    """Show what geoseg sees in RASTER: grid, bands, pixel size on the ground, validity, and which models fit."""
+def info(raster: str, as_json: bool, band_files: str | None, **asked: Any) -> None:
+    """Show what geoseg sees in RASTER: grid, bands, pixel size on the ground, validity, and which models fit.
+
+    RASTER is a file, a URL, a product (a folder, an archive, its metadata), or a path with {band} in it.
+    """
     from geoseg.cli.show import show_table
     from geoseg.scene.gsd import gsd_m
     from geoseg.scene.open import open_scene
 
+    if band_files is not None:
+        from geoseg.scene.inputs import find_rasters
+
+        found = find_rasters([raster], band_files=band_files)
+        if len(found) > 1:
+            raise click.UsageError(f"{band_files} fits {len(found)} scenes; name one: {printable(found[0])}")
+        raster = found[0]
     scene = open_scene(raster, **asked)
     box = scene.geobox
     assert box.crs is not None  # open_scene refuses scenes without one

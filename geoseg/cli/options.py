@@ -88,6 +88,8 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
 def band_options(command: F) -> F:
     """What the pixels of the files mean."""
     for option in (
+        click.option("--band-files", metavar="PATTERN",
+                     help="How files are called that are bands of one scene: 'B{band}.tif', '*_{band}.tif'."),
         click.option("--mask-clouds", is_flag=True,
                      help="Cloud and shadow, by the product's own mask, become nodata."),
         click.option("--offset", type=float, help="Physical value of a stored 0, for all bands."),

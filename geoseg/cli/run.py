@@ -112,7 +112,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         zones=zones,
         aoi=aoi,
     )
-    rasters = find_rasters(inputs, exclude=output)
+    rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         for note in (*(() if zones is None else zones.notes), *(() if aoi is None else aoi.zones.notes)):
             talk.say(note)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from geoseg.errors import InputError, printable
 from geoseg.jobs.pipeline_parts import (
@@ -17,7 +17,6 @@ from geoseg.jobs.pipeline_parts import (
     Retention,
     Retries,
     Schedule,
-    check_input,
 )
 from geoseg.jobs.pipeline_steps import Steps, VectorizeStep
 from geoseg.models.plain_yaml import Lines, PlainYamlError, read_plain_yaml_with_lines
@@ -35,14 +34,9 @@ class PipelineSpec(Part):
         description="Lower case letters, digits and dashes; names units, jobs and metrics",
     )
     description: Annotated[str, Field(max_length=1000)] = Field(default="", description="For people")
-    inputs: tuple[
-        Annotated[
-            Line,
-            AfterValidator(check_input),
-            Field(json_schema_extra={"not": {"pattern": r"\.([gG][eE][oO])?[jJ][sS][oO][nN]$"}}),
-        ],
-        ...,
-    ] = Field(min_length=1, description="Files, folders (searched through all levels), globs and URLs")
+    inputs: tuple[Line, ...] = Field(
+        min_length=1, description="Files, products, STAC items, folders (searched through all levels), globs and URLs"
+    )
     model: Line = Field(description="A shipped model, kmeans:K, a card (.yaml), or a file with its card inside")
     trust_model: bool = Field(default=False, description="Accept a model that is a program (TorchScript, .pt2)")
     steps: Steps = Field(
@@ -117,6 +111,7 @@ class Pipeline:
             InputError: If a folder that is named is not there: an unmounted disk must not pass for an empty one.
         """
         from geoseg.scene.guard import DRIVERS, is_remote  # brings GDAL, which a file need not be read with
+        from geoseg.scene.products.band_files import BAND
 
         named = []
         for i, text in enumerate(self.spec.inputs):
@@ -128,7 +123,7 @@ class Pipeline:
                 folder, below = self._split(text)
                 # the folder of the file may have brackets in its name, too
                 named.append(str(Path(glob.escape(str(folder)), below)))
-            elif path.exists() or path.suffix.lower() in DRIVERS:
+            elif path.exists() or path.suffix.lower() in DRIVERS or BAND in path.name:
                 named.append(str(path))  # a file that is missing is a scene that fails, and is tried again
             else:
                 raise InputError(

@@ -1,6 +1,5 @@
 """The parts of a pipeline file but its steps: what each key means, and which values it takes."""
 
-import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -10,7 +9,7 @@ from geoseg.errors import ParameterError
 from geoseg.jobs.cron import Cron, parse_cron, time_zone
 from geoseg.jobs.duration import DURATION, parse_duration
 
-__all__ = ["Compute", "Duration", "Line", "Notify", "Part", "Retention", "Retries", "Schedule", "check_input", "parsed",
+__all__ = ["Compute", "Duration", "Line", "Notify", "Part", "Retention", "Retries", "Schedule", "parsed",
            "plain_line"]  # fmt: skip
 
 
@@ -138,10 +137,3 @@ class Schedule(Part):
     def times(self) -> Cron:
         """When."""
         return parse_cron(self.cron)
-
-
-def check_input(text: str) -> str:
-    """What can be told of an input by its name."""
-    if re.search(r"\.(geo)?json$", text, re.IGNORECASE):
-        raise ValueError("STAC items and GeoJSON are not read as inputs yet: name raster files, folders or globs")
-    return text

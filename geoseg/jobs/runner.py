@@ -24,7 +24,8 @@ from geoseg.jobs.room import check_room, needed_bytes
 from geoseg.jobs.standing import Standing, cut_of, parts_key, recut, standing_of
 from geoseg.jobs.words import were
 from geoseg.outputs.crash import crash_point
-from geoseg.scene.guard import is_remote
+from geoseg.scene.guard import is_remote, without_token
+from geoseg.scene.stac import split_item_name
 
 __all__ = ["Runner", "named"]
 
@@ -151,7 +152,7 @@ class Runner:
         else:
             path = self._journal.folder(job.id) / f"{block.row_off}_{block.col_off}.tif"
             # a damaged file stays damaged; a server may answer the next time
-            retries = 2 if is_remote(job.recipe.scene.href) else 0
+            retries = 2 if any(is_remote(b.href) for b in job.recipe.bands) else 0
             future = self._pool.submit_block(
                 job.compute, job.recipe, block, path, self._options.probabilities, retries=retries
             )
@@ -313,11 +314,6 @@ def named(error: BaseException, href: str, where: str = "") -> str:
         kind = type(error).__name__
         message = f"{shown}: {at}unexpected {kind}: {printable(error)}; run with -vv for the details and report it"
     else:
-        message = str(error) if shown in str(error) else f"{shown}: {error}"
-    return _without_token(message, href)
-
-
-def _without_token(text: str, href: str) -> str:
-    """What follows a question mark in a URL is a token more often than not: it reaches no log and no record."""
-    query = printable(href).partition("?")[2] if is_remote(href) else ""
-    return text.replace(f"?{query}", "?...") if query else text
+        known = (shown, without_token(shown, href), printable(split_item_name(href)[0]))
+        message = str(error) if any(name in str(error) for name in known) else f"{shown}: {error}"
+    return without_token(message, href)

@@ -18,6 +18,9 @@ from geoseg.scene.scene import Band, Quality, Sampling, Scene
 
 __all__ = ["Layer", "QualityLayer", "assemble", "files_fingerprint"]
 
+_IDENTITY = "sha256:"
+"""Marks, among the files of a scene, what identifies those that are not looked at again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -66,6 +69,7 @@ def assemble(
     acquired: datetime | None = None,
     metadata: Sequence[str] = (),
     scaled: bool | None = None,
+    identity: str = "",
 ) -> Scene:
     """The scene of bands in several files.
 
@@ -82,15 +86,17 @@ def assemble(
         acquired: When it was taken; None takes what the first file says.
         metadata: Files beside the rasters that shape the scene.
         scaled: Whether scale and offset are known; None asks the files.
+        identity: What tells the content of remote files apart, instead of some of their pixels.
 
     Raises:
         SceneError: If a file cannot be opened, has another CRS than the others, or lies turned against them.
     """
     hrefs = dict.fromkeys([*(each.href for each in layers), *(each.href for each in quality)])
-    opened = {each: open_file(each) for each in hrefs}
+    known = {each for each in hrefs if identity and is_remote(each)}
+    opened = {each: open_file(each, identified=each in known) for each in hrefs}
     finest = min((opened[each.href] for each in layers), key=lambda s: abs(s.geobox.transform.determinant))
     bands = tuple(_band(each, opened[each.href], finest.geobox, href) for each in layers)
-    files = tuple(hrefs)
+    files = tuple(each for each in hrefs if each not in known)
     on_grid = [opened[b.href] for b in bands if b.sampling is None]
     return Scene(
         id=scene_id,
@@ -105,8 +111,10 @@ def assemble(
         masks=tuple(_quality(each, opened[each.href], finest.geobox, href) for each in quality),
         clouds=clouds,
         product=product,
-        files=(*files, *metadata),
-        fingerprint=_joined([*(s.fingerprint for s in opened.values()), *map(_content, metadata)]),
+        files=(*files, *metadata, *((f"{_IDENTITY}{identity}",) if identity else ())),
+        fingerprint=_joined(
+            [*(opened[f].fingerprint for f in files), *map(_content, metadata), *((identity,) if identity else ())]
+        ),
     )
 
 
@@ -116,7 +124,12 @@ def files_fingerprint(files: Sequence[str]) -> str:
     Raises:
         SceneError: If one cannot be read any more.
     """
-    return _joined([fingerprint(f) if _is_raster(f) else _content(f) for f in files])
+    return _joined(
+        [
+            f.removeprefix(_IDENTITY) if f.startswith(_IDENTITY) else fingerprint(f) if _is_raster(f) else _content(f)
+            for f in files
+        ]
+    )
 
 
 def _is_raster(href: str) -> bool:

@@ -23,7 +23,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import archive_of, member_size
 
-__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "without_query"]
+__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "without_query", "without_token"]
 
 DRIVERS = {
     ".tif": "GTiff",
@@ -74,6 +74,15 @@ def is_remote(href: str) -> bool:
 def without_query(href: str) -> str:
     """A URL without what follows its question mark, a token more often than not; a file may have one in its name."""
     return href.split("?", 1)[0] if is_remote(href) else href
+
+
+def without_token(text: str, href: str) -> str:
+    """A text that names a URL, without what follows a question mark in it: a token more often than not.
+
+    It reaches no log and no record.
+    """
+    query = printable(href).partition("?")[2] if is_remote(href) else ""
+    return text.replace(f"?{query}", "?...") if query else text
 
 
 def driver_for(href: str) -> str:
@@ -254,22 +263,24 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
         size += _check_vrt(Path(href))
     if not remote and archive is None:
         _check_side_files(href)
-    options = _REMOTE_OPTIONS if remote else _ARCHIVE_OPTIONS if archive is not None else {}
+    # what the user sets for GDAL in the environment comes first
+    network = {key: value for key, value in _REMOTE_OPTIONS.items() if key not in os.environ}
+    options = network if remote else _ARCHIVE_OPTIONS if archive is not None else {}
     with rasterio.Env(**options):
         try:
             dataset = _open(href, driver)
         except (RasterioError, ValueError) as error:
             reason = " ".join(printable(error).split())
-            raise SceneError(
+            message = (
                 f"{printable(href)}: cannot be opened as {driver}: {reason}; "
                 "check with gdalinfo that the file is whole and is what its name says"
-            ) from error
+            )
+            raise SceneError(without_token(message, href)) from error
         with dataset:
             _check_declared(dataset, size)
             try:
                 yield dataset
             except CPLE_BaseError as error:
                 # GDAL's own errors surface anywhere a property is asked of a damaged file, bare of the file's name
-                raise SceneError(
-                    f"{printable(href)}: damaged: {' '.join(printable(error).split())}; copy or download it again"
-                ) from error
+                message = f"{printable(href)}: damaged: {' '.join(printable(error).split())}; copy or download it again"
+                raise SceneError(without_token(message, href)) from error

@@ -5,14 +5,16 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from geoseg.errors import InputError, printable
+from geoseg.errors import InputError, SceneError, printable
 from geoseg.scene.guard import DRIVERS, is_remote
-from geoseg.scene.products.recognise import is_product_folder, looks_like_product
+from geoseg.scene.products.band_files import BAND, band_patterns
+from geoseg.scene.products.recognise import is_product_folder, looks_like_product, products_among
+from geoseg.scene.stac import is_item_name, item_names
 
 __all__ = ["find_rasters"]
 
 
-def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
+def _walk(folder: Path, excluded: Path | None, band_files: str | None) -> Iterator[Path]:
     """Products and files below a folder with a raster's suffix; links to folders are not followed: one could loop."""
     for base, folders, names in os.walk(folder):
         if is_product_folder(Path(base)):
@@ -22,9 +24,14 @@ def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
         folders[:] = sorted(
             f for f in folders if not f.startswith(".") and (excluded is None or Path(base, f).resolve() != excluded)
         )
-        for name in sorted(names):
-            if not name.startswith(".") and _is_input(Path(base, name)):
-                yield Path(base, name)
+        seen = [name for name in names if not name.startswith(".")]
+        if band_files is not None:
+            yield from map(Path, band_patterns(Path(base), seen, band_files))
+            continue
+        products = products_among(Path(base), seen)
+        taken = {name for files in products.values() for name in files}
+        alone = [Path(base, name) for name in seen if name not in taken and _is_input(Path(base, name))]
+        yield from sorted([*map(Path, products), *alone])
 
 
 def _is_input(path: Path) -> bool:
@@ -32,19 +39,67 @@ def _is_input(path: Path) -> bool:
     return path.suffix.lower() in DRIVERS or looks_like_product(path)
 
 
-def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None) -> list[str]:
+def _of_pattern(item: str) -> list[str]:
+    """The scenes of a path whose last part has ``{band}`` in it, and perhaps stars."""
+    folder, name = os.path.split(item)
+    folders = [folder or "."]
+    if glob.has_magic(folder) and not os.path.lexists(folder):
+        folders = sorted(f for f in glob.glob(folder, recursive=True) if Path(f).is_dir())  # noqa: PTH207
+    elif "*" not in name:
+        return [item]  # opening it says what is wrong with it
+    found: list[str] = []
+    for each in folders:
+        if Path(each).is_dir():
+            found += band_patterns(Path(each), os.listdir(each), name)  # noqa: PTH208
+    return found
+
+
+def _behind(item: str, excluded: Path | None, band_files: str | None) -> Iterator[str]:
+    """What one name of the user's stands for."""
+    path = Path(item)
+    if is_item_name(item):
+        try:
+            yield from item_names(item)
+        except SceneError:
+            yield item  # opening it says what is wrong with it, and the other inputs are not held up
+    elif is_remote(item):
+        yield item
+    elif BAND in path.name:
+        yield from _of_pattern(item)
+    elif path.is_dir():
+        yield from map(str, _walk(path, excluded, band_files))
+    elif glob.has_magic(item) and not os.path.lexists(item):
+        for match in sorted(glob.glob(item, recursive=True)):  # noqa: PTH207 - pathlib's glob is relative only
+            if excluded is not None and Path(match).resolve().is_relative_to(excluded):
+                continue
+            if Path(match).is_dir():
+                yield from map(str, _walk(Path(match), excluded, band_files))
+            elif _is_input(Path(match)):
+                yield match
+    else:
+        yield item
+
+
+def find_rasters(
+    named: Iterable[str | os.PathLike[str]], *, exclude: Path | None = None, band_files: str | None = None
+) -> list[str]:
     """The rasters and products that files, folders, globs and URLs name, each once, as named and sorted within.
 
     Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`), folders through all levels. A
-    folder that is a product (Sentinel-2 SAFE) is one input; so is a zip file that is named like one. Side
+    folder that is a product (Sentinel-2 SAFE) is one input, and so is an archive that is named like one. Files that
+    belong together (Landsat bundles, HLS granules, files called after bands) are one input each. A path with ``{band}``
+    in its last part names the files of a scene, one per band. Side
     files (``.ovr``, ``.msk``, ``.aux.xml``) and hidden files are not inputs. A file that is named itself is taken
     whatever it is called, so that opening it can say what is wrong.
 
     Args:
         named: What the user gave.
         exclude: A folder that is not searched: the output folder, when it lies inside an input folder.
+        band_files: How files are called that are bands of one scene, such as ``B{band}.tif``: then folders are searched
+            for these only.
 
     Raises:
+        ParameterError: If ``band_files`` is no such pattern.
         InputError: If nothing at all was found, or the excluded folder is itself one that is named.
     """
     excluded = exclude.resolve() if exclude is not None else None
@@ -57,21 +112,7 @@ def find_rasters(named: Iterable[str | os.PathLike[str]], *, exclude: Path | Non
                 f"next time; choose another --output, such as {printable(Path(item, 'out'))}"
             )
     for item in names:
-        path = Path(item)
-        if is_remote(item):
-            found[item] = None
-        elif path.is_dir():
-            found.update((str(p), None) for p in _walk(path, excluded))
-        elif glob.has_magic(item) and not os.path.lexists(item):
-            for match in sorted(glob.glob(item, recursive=True)):  # noqa: PTH207 - pathlib's glob is relative only
-                if excluded is not None and Path(match).resolve().is_relative_to(excluded):
-                    continue
-                if Path(match).is_dir():
-                    found.update((str(p), None) for p in _walk(Path(match), excluded))
-                elif _is_input(Path(match)):
-                    found[match] = None
-        else:
-            found[item] = None
+        found.update(dict.fromkeys(_behind(item, excluded, band_files)))
     if not found:
         shown = ", ".join(printable(n) for n in names) or "nothing"
         raise InputError(f"no rasters found in {shown}: name files or folders with {', '.join(DRIVERS)} files")

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from geoseg.errors import ParameterError
 from geoseg.scene.assemble import files_fingerprint
 from geoseg.scene.names import COMMON_NAMES
+from geoseg.scene.products.naip import ORDER, is_unnamed_quad
 from geoseg.scene.products.recognise import opener_of, scene_name
 from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.raster import fingerprint, open_file
@@ -31,7 +34,9 @@ def open_scene(
     Of a product, names, scale and offset come from its metadata. Its bands are laid on the finest of their grids.
 
     Args:
-        path: A file or URL of a format in `guard.DRIVERS`; the folder or zip file of a Sentinel-2 product.
+        path: A file or URL of a format in `guard.DRIVERS`; a product: the folder or archive of a Sentinel-2 (SAFE) or
+            Landsat (Collection 2) product, the folder and name of an HLS granule; or a path with ``{band}`` in its last
+            part, for one file per band.
         bands: Names for the file's bands in file order, alpha not counted, instead of the file's own.
         scale: Physical value per stored unit for all bands, instead of the file's own.
         offset: Physical value of a stored 0 for all bands, instead of the file's own.
@@ -46,9 +51,15 @@ def open_scene(
     wanted = Wanted(bands=None if bands is None else tuple(bands), scale=scale, offset=offset, mask_clouds=mask_clouds)
     opener = opener_of(href)
     if opener is not None:
-        return replace(opener(href, wanted), href=href, id=scene_name(href))
+        scene = opener(href, wanted)
+        return replace(scene, href=href, id=scene.id or scene_name(href))
     wanted.refuse_clouds(href, "a plain raster has no mask of clouds of its own")
-    return replace(open_file(href, bands=bands, scale=scale, offset=offset), id=scene_name(href))
+    scene = open_file(href, bands=bands, scale=scale, offset=offset)
+    if bands is None and is_unnamed_quad(scene):
+        with suppress(ParameterError):  # a quad of another number of bands is a raster like any other
+            named = open_file(href, bands=ORDER, scale=scale, offset=offset)
+            scene = replace(named, product="NAIP quarter quad: red, green, blue, nir by its name")
+    return replace(scene, id=scene_name(href))
 
 
 def current_fingerprint(scene: Scene) -> str:

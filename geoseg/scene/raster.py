@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.archive import archive_of
-from geoseg.scene.guard import driver_for, is_remote, open_raster, without_query
+from geoseg.scene.guard import driver_for, is_remote, open_raster, without_query, without_token
 from geoseg.scene.names import common_name, landsat_names
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
@@ -38,6 +38,7 @@ def open_file(
     bands: Sequence[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    identified: bool = False,
 ) -> Scene:
     """The scene in a raster file: its bands, grid and validity; no pixels are read.
 
@@ -50,6 +51,7 @@ def open_file(
         bands: Names for the file's bands in file order, alpha not counted, instead of the file's own.
         scale: Physical value per stored unit for all bands, instead of the file's own.
         offset: Physical value of a stored 0 for all bands, instead of the file's own.
+        identified: Whether something else tells its content apart: then no pixels of a remote file are read for it.
 
     Raises:
         SceneError: If it cannot be opened, or has no CRS, no position, only control points, complex or palette pixels.
@@ -81,7 +83,7 @@ def open_file(
             block_shape=_block_shape(dataset),
             scaled=scale is not None or offset is not None or any((b.scale, b.offset) != (1.0, 0.0) for b in named),
             acquired=acquired_of(dataset, href),
-            fingerprint=_fingerprint(href, dataset),
+            fingerprint="" if identified else _fingerprint(href, dataset),
         )
 
 
@@ -241,7 +243,8 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
                 digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
             except RasterioError as error:
                 reason = " ".join(printable(error.__cause__ or error).split())
-                raise SceneError(f"{printable(href)}: cannot be read: {reason}; try again, or download it") from error
+                message = f"{printable(href)}: cannot be read: {reason}; try again, or download it"
+                raise SceneError(without_token(message, href)) from error
         return digest.hexdigest()
     archive = archive_of(href)
     # GDAL lists the members of an archive; only the archive itself is a file that has a size and times

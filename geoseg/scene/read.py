@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError, printable
-from geoseg.scene.guard import open_raster
+from geoseg.scene.guard import is_remote, open_raster, without_token
 from geoseg.scene.sampling import source_cols, source_rows
 from geoseg.scene.scene import Band, Quality, Sampling, Scene
 
@@ -180,10 +180,15 @@ class SceneReader:
                 valid &= _mask(dataset, group.indexes, measured or group.indexes, window)
         except (RasterioError, ValueError, MemoryError) as error:
             reason = " ".join(printable(error.__cause__ or error).split())
-            raise SceneError(
-                f"{printable(group.href)}: cannot be read at row {window.row_off}, column {window.col_off}: {reason}; "
-                "the file is damaged or truncated: copy or download it again"
-            ) from error
+            mend = (
+                "try again, or download it"
+                if is_remote(group.href)
+                else "the file is damaged or truncated: copy or download it again"
+            )
+            message = (
+                f"{printable(group.href)}: cannot be read at row {window.row_off}, column {window.col_off}: {reason}"
+            )
+            raise SceneError(f"{without_token(message, group.href)}; {mend}") from error
         for band, value in zip(group.bands, values, strict=True):
             ok = is_valid(value, band.nodata)
             if ok is not None:

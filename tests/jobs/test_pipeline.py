@@ -22,7 +22,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "-x"}, "line 2: name", "pattern"),
     ({"inputs": "in"}, "line 3: inputs", "array"),
     ({"inputs": []}, "line 3: inputs", "at least 1"),
-    ({"inputs": ["a", "item.json"]}, "line 5: inputs[1]", "STAC items and GeoJSON are not read"),
     ({"inputs": ["a", ""]}, "line 5: inputs[1]", "at least 1 character"),
     ({"model": 5}, "line 5: model", "string (got 5)"),
     ({"model": None}, "line 1: model", "missing"),

@@ -1,10 +1,6 @@
 """Rasters over HTTP, from a real server on loopback that answers range requests."""
 
-import http.server
-import re
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +11,14 @@ from affine import Affine
 from geoseg.errors import SceneError
 from geoseg.scene.open import open_scene
 from geoseg.scene.read import SceneReader
-
-
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder with range requests, which the standard library's handler lacks."""
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        first = int(asked[1]) if asked else 0
-        last = min(int(asked[2] or len(content) - 1), len(content) - 1) if asked else len(content) - 1
-        self.send_response(206 if asked else 200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last - first + 1))
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.end_headers()
-        self.wfile.write(content[first : last + 1])
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
-        """Say nothing."""
+from tests.servers import serve
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder and the URL under which it is served."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Ranges, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield tmp_path, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve(tmp_path) as server:
+        yield tmp_path, server.url
 
 
 def _write(path: Path, value: int) -> None:

@@ -24,8 +24,12 @@ class Place:
     """Files relative to it, with slashes, sorted: what is opened is always one of these, whatever metadata say."""
 
     @classmethod
-    def at(cls, href: str) -> "Place":
-        """The files of a folder, through all levels, or of an archive; links to folders are not followed.
+    def at(cls, href: str, *, deep: bool = True) -> "Place":
+        """The files of a folder or of an archive; links to folders are not followed.
+
+        Args:
+            href: The folder or archive.
+            deep: Whether a folder is searched through all levels.
 
         Raises:
             SceneError: If an archive cannot be read, or a folder holds more files than a product does.
@@ -34,7 +38,7 @@ class Place:
             return cls(href=href, names=tuple(sorted(members(href))))
         found = []
         for base, folders, names in os.walk(href):
-            folders.sort()
+            folders[:] = sorted(folders) if deep else []
             found += [os.path.relpath(os.path.join(base, n), href).replace(os.sep, "/") for n in names]  # noqa: PTH118
             if len(found) > _MAX_FILES:
                 raise SceneError(f"{printable(href)}: holds more than {_MAX_FILES} files, so it is no one product")

@@ -13,7 +13,7 @@ from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.raster import time_in
 from geoseg.scene.scene import Scene
 
-__all__ = ["METADATA", "open_safe"]
+__all__ = ["METADATA", "SCL_NO_GROUND", "open_safe"]
 
 METADATA = re.compile(r"(?:^|/)MTD_MSIL(1C|2A)\.xml$")
 """The file that makes a folder a product."""
@@ -27,7 +27,7 @@ _IMAGE = re.compile(r"GRANULE/([^/]+)/IMG_DATA/(?:R(\d\d)m/)?[^/]+_(B\d[\dA]|SCL
 _CLASSES = re.compile(r"GRANULE/[^/]+/QI_DATA/MSK_CLASSI_B00\.jp2$")
 _TILE = re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$")
 _HARMONISED_SINCE = 4.0
-_SCL_NO_GROUND = (0, 1, 3, 8, 9, 10)
+SCL_NO_GROUND = (0, 1, 3, 8, 9, 10)
 """No data, saturated or defective, cloud shadow, cloud of medium and of high probability, thin cirrus."""
 
 
@@ -153,7 +153,7 @@ def _images(names: list[str], shown: str) -> dict[str, str]:
 def _clouds(place: Place, images: dict[str, str], names: list[str], level: str) -> tuple[str, tuple[QualityLayer, ...]]:
     """The mask of clouds, in words and as bands."""
     if "SCL" in images:
-        layer = QualityLayer(href=place.file(images["SCL"]), title="SCL", values=_SCL_NO_GROUND)
+        layer = QualityLayer(href=place.file(images["SCL"]), title="SCL", values=SCL_NO_GROUND)
         return "SCL: shadow, cloud of medium or high probability, cirrus, defective", (layer,)
     classes = [name for name in names if _CLASSES.search(name)]
     if level == "1C" and classes:
