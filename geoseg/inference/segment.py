@@ -11,6 +11,7 @@ from geoseg.inference.lattice import TILE, Block
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.legend import NODATA, PROBABILITY_STEPS
 from geoseg.models.load import Model
+from geoseg.scene.open import open_scene
 from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _n_layers(recipe: Recipe, probabilities: bool) -> int:
 
 
 def segment(
-    scene: Scene,
+    scene: "Scene | xr.DataArray | xr.Dataset",
     model: Model,
     *,
     choices: Choices | None = None,
@@ -50,7 +51,7 @@ def segment(
     The blocks run the code that `geoseg run` runs, so the values are the same whatever the block size.
 
     Args:
-        scene: What `open_scene` gave.
+        scene: What `open_scene` gave, or an xarray object that it takes: a lazy one is read window by window.
         model: What `load_model` gave.
         choices: How to run the model; the card's own by default.
         block_size: Pixels along a side of a dask chunk.
@@ -74,12 +75,15 @@ def segment(
 
     if block_size < 1:
         raise ParameterError(f"block size {block_size} px: choose at least 1")
+    if not isinstance(scene, Scene):
+        scene = open_scene(scene)
     recipe = recipe_for(scene, model, choices, inside=inside)
     legend = recipe.model.legend
     rows = range(0, scene.height, block_size)
     cols = range(0, scene.width, block_size)
     compute = delayed(_compute, pure=True)
-    recipe_once = delayed(recipe)  # one node of the graph, not one copy per block
+    # one node of the graph, not one copy per block; a lazy array in it stays lazy
+    recipe_once = delayed(recipe, traverse=False)
     grid = []
     for row in rows:
         line = []

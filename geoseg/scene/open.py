@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from geoseg.errors import ParameterError
 from geoseg.scene.assemble import files_fingerprint
@@ -14,18 +15,21 @@ from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.raster import fingerprint, open_file
 from geoseg.scene.scene import Scene
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = ["COMMON_NAMES", "current_fingerprint", "fingerprint", "open_scene", "scene_name"]
 
 
 def open_scene(
-    path: str | os.PathLike[str],
+    path: "str | os.PathLike[str] | xr.DataArray | xr.Dataset",
     *,
     bands: Sequence[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
     mask_clouds: bool = False,
 ) -> Scene:
-    """The scene in a raster file or in a product of many files: its bands, grid and validity; no pixels are read.
+    """The scene in a raster file, a product of many files, or an array: bands, grid and validity; no pixels are read.
 
     Of a raster file, band names come from the band descriptions, else from the colour interpretation, else they are
     ``band 1``, ``band 2`` ... Validity comes from nodata values (per band), NaN, an alpha band, and internal or
@@ -36,7 +40,7 @@ def open_scene(
     Args:
         path: A file or URL of a format in `guard.DRIVERS`; a product: the folder or archive of a Sentinel-2 (SAFE) or
             Landsat (Collection 2) product, the folder and name of an HLS granule; or a path with ``{band}`` in its last
-            part, for one file per band.
+            part, for one file per band. Or an xarray object with a CRS, see `scene_of_array`.
         bands: Names for the file's bands in file order, alpha not counted, instead of the file's own.
         scale: Physical value per stored unit for all bands, instead of the file's own.
         offset: Physical value of a stored 0 for all bands, instead of the file's own.
@@ -47,8 +51,12 @@ def open_scene(
             if a product is incomplete; if there is no mask of clouds where one is asked for.
         ParameterError: If ``bands`` does not fit the file, or scale is 0 or not finite.
     """
-    href = os.fspath(path)
     wanted = Wanted(bands=None if bands is None else tuple(bands), scale=scale, offset=offset, mask_clouds=mask_clouds)
+    if not isinstance(path, str | os.PathLike):
+        from geoseg.scene.arrays import scene_of_array
+
+        return scene_of_array(path, wanted)
+    href = os.fspath(path)
     opener = opener_of(href)
     if opener is not None:
         scene = opener(href, wanted)

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from geoseg.errors import SceneError, printable
 from geoseg.scene.guard import is_remote, open_raster, without_token
 from geoseg.scene.sampling import source_cols, source_rows
-from geoseg.scene.scene import Band, Quality, Sampling, Scene
+from geoseg.scene.scene import Band, Pixels, Quality, Sampling, Scene
 
 __all__ = ["SceneReader", "has_mask", "is_valid"]
 
@@ -171,13 +171,16 @@ class SceneReader:
         self, group: _Group, window: Window, place: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values of a window of the file's own pixels, and where all its bands are valid."""
-        dataset = self._file(group)
         valid = np.ones((int(window.height), int(window.width)), dtype=np.bool_)
         try:
-            values = dataset.read(group.indexes, window=window, out=place)
-            if self._scene.validity == "mask":
-                measured = [b.index for b in self._scene.bands if b.href == group.href]
-                valid &= _mask(dataset, group.indexes, measured or group.indexes, window)
+            if self._scene.pixels is not None:
+                values = _from_array(self._scene.pixels, group.indexes, window, place)
+            else:
+                dataset = self._file(group)
+                values = dataset.read(group.indexes, window=window, out=place)
+                if self._scene.validity == "mask":
+                    measured = [b.index for b in self._scene.bands if b.href == group.href]
+                    valid &= _mask(dataset, group.indexes, measured or group.indexes, window)
         except (RasterioError, ValueError, MemoryError) as error:
             reason = " ".join(printable(error.__cause__ or error).split())
             mend = (
@@ -237,6 +240,14 @@ class SceneReader:
             self._held[group] = held
         assert held is not None
         return held
+
+
+def _from_array(pixels: Pixels, indexes: Sequence[int], window: Window, place: NDArray[Any] | None) -> NDArray[Any]:
+    values = pixels.read(indexes, *(int(n) for n in (window.row_off, window.col_off, window.height, window.width)))
+    if place is None:
+        return values
+    place[...] = values
+    return place
 
 
 def _groups(bands: Sequence[Band]) -> list[_Group]:

@@ -1,12 +1,14 @@
 """Scene: named bands on one pixel grid, with validity and acquisition time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Protocol
 
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-__all__ = ["Band", "Quality", "Sampling", "Scene"]
+__all__ = ["Band", "Pixels", "Quality", "Sampling", "Scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,13 @@ class Quality:
     """Nor are those with any of these bits set."""
 
 
+class Pixels(Protocol):
+    """Pixels that are no file: an array, held or lazy. It is pickled to workers and read by several threads at once."""
+
+    def read(self, indexes: Sequence[int], row: int, col: int, height: int, width: int) -> NDArray[Any]:
+        """Stored values (band, row, col) of bands, counted from 1, in a window."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Named bands on one pixel grid, as plain values: it pickles to a worker, which opens the files itself."""
@@ -97,6 +106,8 @@ class Scene:
     """What it is a product of, in words, and which scale and offset that gave; empty for a plain raster."""
     files: tuple[str, ...] = ()
     """All that shapes it, where that is more than the file it is named by: rasters and metadata."""
+    pixels: "Pixels | None" = None
+    """Where its pixels are, if not in files."""
     fingerprint: str = ""
     """Hash of what identifies the content: size, times, head and tail of the files."""
 
