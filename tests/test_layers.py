@@ -94,6 +94,7 @@ def test_every_room_is_in_the_order() -> None:
         ["batch", "serve", "--help"],
         ["batch", "schema"],
         ["change", "--help"],
+        ["series", "--help"],
         ["evaluate", "--help"],
     ],
     ids=" ".join,

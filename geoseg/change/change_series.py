@@ -224,7 +224,7 @@ def _gone_through(series: Series) -> ChangeSeries:
     timeline, legend = series.timeline, series.legend
     return ChangeSeries(
         first_change=_wrapped(series, layers["first"], timeline.date_legend(), "date of the first change"),
-        last_change=_wrapped(series, layers["last"], timeline.date_legend(), "date of the last change"),
+        last_change=_wrapped(series, layers["last"], timeline.date_legend("last"), "date of the last change"),
         n_changes=_wrapped(series, layers["count"], timeline.count_legend(), "number of changes"),
         final=_wrapped(series, layers["final"], legend, "land cover on the last date observed"),
         classes=_stacked(series, classes),
@@ -233,7 +233,7 @@ def _gone_through(series: Series) -> ChangeSeries:
         legend=legend,
         counts=counts,
         shifts=series.stack.shifts,
-        notes=series.stack.notes,
+        notes=series.notes,
     )
 
 

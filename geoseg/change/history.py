@@ -12,7 +12,7 @@ from geoseg.change.temporal import TemporalModel
 from geoseg.errors import ParameterError
 from geoseg.legend import NODATA, PROBABILITY_STEPS
 
-__all__ = ["History", "decide_history"]
+__all__ = ["History", "believed_ends", "decide_history"]
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -68,6 +68,25 @@ def decide_history(seen: Bytes, shares: Bytes | None, model: TemporalModel) -> H
         out.posterior,
     )
     return out
+
+
+def believed_ends(model: TemporalModel) -> tuple[bool, bool]:
+    """Whether a change that the first date alone shows, and one that the last alone shows, can be believed.
+
+    By the classes of maps: one date against all others is a mistake of its map unless that is less likely than a
+    change. By probabilities it depends on these, and both are True.
+    """
+    if model.by_class is None:
+        return True, True
+    d, k = len(model.transitions) + 1, len(model.initial)
+    one, other = (p.astype(np.uint8) for p in np.indices((k, k)))
+    found = []
+    for at in (0, d - 1):
+        seen = np.stack([one] * d)
+        seen[at] = other
+        places = decide_history(seen, None, model).places
+        found.append(bool((places[0] != places[1]).any() if at == 0 else (places[-2] != places[-1]).any()))
+    return found[0], found[1]
 
 
 @njit(nogil=True, cache=True)

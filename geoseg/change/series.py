@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from geoseg.change.history import believed_ends
 from geoseg.change.legends import CrosswalkRow
 from geoseg.change.maps import ClassSource
 from geoseg.change.plausible import PlausibleRow, implausible_pairs
@@ -114,11 +115,15 @@ class Timeline:
         pairs = zip(self.times[:-1], self.times[1:], strict=True)
         return tuple((b - a).total_seconds() / _YEAR_S for a, b in pairs)
 
-    def date_legend(self) -> Legend:
-        """The dates on which a change can be seen as classes of a map, "no change" first."""
+    def date_legend(self, which: str = "first") -> Legend:
+        """The dates on which a change can be seen as classes of a map, "no change" first.
+
+        Args:
+            which: The ``first`` or ``last`` change of a pixel.
+        """
         n = len(self) - 1
         kinds = (
-            LegendClass(value=i, name=f"first seen {self.labels[i]}", color=_ramp((i - 1) / max(n - 1, 1)))
+            LegendClass(value=i, name=f"{which} seen {self.labels[i]}", color=_ramp((i - 1) / max(n - 1, 1)))
             for i in range(1, n + 1)
         )
         return Legend(classes=(LegendClass(value=0, name="no change", color=_STABLE), *kinds))
@@ -188,6 +193,17 @@ class Series:
     def geobox(self) -> GeoBox:
         """The common grid."""
         return self.stack.geobox
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided, and what a user would want to know of the rules."""
+        if self.model is None:
+            return self.stack.notes
+        labels = self.timeline.labels
+        ends = zip(believed_ends(self.model), (labels[0], labels[-1]), strict=True)
+        lost = " and ".join(label for believed, label in ends if not believed)
+        said = f"with this accuracy and prior, a change that {lost} alone shows is never believed" if lost else ""
+        return (*self.stack.notes, *([said] if said else []))
 
     @property
     def legend(self) -> Legend:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "run": "Segment rasters: class map, confidence, polygons and areas for each.",
     "change": "What became what between two dates: change map, polygons and transition matrix.",
     "evaluate": "How good class maps are, held against a reference: IoU, F1, area bias and more.",
+    "series": "The history of a place over three dates or more: when it changed, how often, areas by date.",
     "vectorize": "Polygons of any categorical raster: a valid coverage with true areas.",
     "train": "Train a model on labelled images.",
     "batch": "Run a pipeline file again and again: only what is new or changed.",

@@ -24,6 +24,7 @@ __all__ = [
     "cluster_options",
     "comma_separated",
     "compute_options",
+    "drawing_options",
     "formats_of",
     "goes_on",
     "legend_option",
@@ -210,6 +211,12 @@ def by_user(name: str) -> bool:
 
 
 def outline_options(command: F) -> F:
+    """How polygons are drawn, and the smallest; `outlines_of` makes values of them."""
+    text = "Merge smaller regions into the neighbour with the longest shared border: 0.5ha, 400m2, 1km2, 9px."
+    return click.option("--min-area", metavar="AREA", help=text)(drawing_options(command))
+
+
+def drawing_options(command: F) -> F:
     """How polygons are drawn; `outlines_of` makes values of them."""
     for option in (
         click.option("--connectivity", type=click.Choice(["4", "8"]), default="4", show_default=True,
@@ -218,9 +225,6 @@ def outline_options(command: F) -> F:
                      help="Simplify shared borders together, with a tolerance such as 10m or 1.5px; "
                           "all polygons are held in memory for it."),
         click.option("--smooth", is_flag=True, help="Round the stairs of pixels, on shared borders together."),
-        click.option("--min-area", metavar="AREA",
-                     help="Merge smaller regions into the neighbour with the longest shared border: 0.5ha, 400m2, "
-                          "1km2, 9px."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -241,7 +245,8 @@ def outlines_of(asked: dict[str, Any]) -> tuple["Outlines", "MinArea | None"]:
         smooth=asked["smooth"],
         simplify=None if asked["simplify"] is None else parse_distance(asked["simplify"]),
     )
-    return outlines, None if asked["min_area"] is None else parse_min_area(asked["min_area"])
+    smallest = asked.get("min_area")
+    return outlines, None if smallest is None else parse_min_area(smallest)
 
 
 def zone_options(command: F) -> F:

@@ -34,20 +34,23 @@ from geoseg.scene.class_raster import open_class_raster
 from geoseg.vector.measure import Pixels
 from geoseg.vector.vectorizer import Drawn
 
-__all__ = ["Publisher"]
+__all__ = ["Patches", "Publisher"]
 
 _YEAR_S = 365.25 * 86_400
 _PICTURE_PX = 800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Patches:
+class Patches:
     """Reads what changed: no change and nodata are nothing."""
 
     read: Any
+    """Reads the pixels of a raster in which 0 is no change."""
     nodata: int
+    """Of that raster."""
 
     def __call__(self, block: Block) -> Pixels:
+        """The pixels of a block, 0 where there is nothing."""
         pixels: Pixels = self.read(block)
         return replace(pixels, classes=np.where(pixels.classes == self.nodata, np.uint8(0), pixels.classes))
 
@@ -174,7 +177,7 @@ class Publisher:
         whole = scene_vectorizer(
             self.compared.comparison.geobox, legend, self.options.outlines, classes=change, confidence=confidence
         )
-        vectorizer = replace(whole, legend=patches, read=_Patches(read=whole.read, nodata=legend.nodata))
+        vectorizer = replace(whole, legend=patches, read=Patches(read=whole.read, nodata=legend.nodata))
         drawn = Drawn()
         features = change_features(vectorizer.features(self.executor, at_once=self.at_once, drawn=drawn), self.codes)
         for i, kind in enumerate(self.options.formats):

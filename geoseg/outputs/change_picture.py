@@ -1,6 +1,7 @@
 """A picture of change: before, after, what changed, and the flows between classes. Drawn with matplotlib, offline."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,16 @@ from geoseg.errors import OutputError, ParameterError, printable
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published, publish
 
-__all__ = ["ChangeView", "require_matplotlib", "write_change_picture"]
+__all__ = [
+    "ChangeView",
+    "colors_of",
+    "draw_legend",
+    "draw_pixels",
+    "publish_picture",
+    "require_matplotlib",
+    "short",
+    "write_change_picture",
+]
 
 _SIZE_IN: Final = (20.0, 6.2)
 _DPI: Final = 100
@@ -66,38 +76,60 @@ def write_change_picture(view: ChangeView, path: Path) -> Published:
         ParameterError: If matplotlib is not installed.
         OutputError: If the file cannot be written, or is no such image when it is read back.
     """
+    return publish_picture(path, _SIZE_IN, lambda figure: _draw(figure, view))
+
+
+def publish_picture(path: Path, size_in: tuple[float, float], draw: Callable[[Any], None]) -> Published:
+    """Publish what is drawn into a figure as a PNG.
+
+    Args:
+        path: Final name, ``.png``.
+        size_in: Width and height in inches of 100 px.
+        draw: Is given the figure.
+
+    Raises:
+        ParameterError: If matplotlib is not installed.
+        OutputError: If the file cannot be written, or is no such image when it is read back.
+    """
     require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def write(tmp: Path) -> None:
+        figure = Figure(figsize=size_in, dpi=_DPI)
+        canvas = FigureCanvasAgg(figure)  # no window, whatever the machine
+        draw(figure)
+        with warnings.catch_warnings():
+            # a name in letters that the font lacks is drawn with boxes
+            warnings.filterwarnings("ignore", message="Glyph")
+            canvas.print_figure(tmp, format="png", dpi=_DPI, metadata={"Software": None})
 
     def verify(tmp: Path) -> None:
         from matplotlib.image import imread
 
         shape = imread(tmp).shape[:2]
-        if shape != (round(_SIZE_IN[1] * _DPI), round(_SIZE_IN[0] * _DPI)):
+        if shape != (round(size_in[1] * _DPI), round(size_in[0] * _DPI)):
             raise OutputError(f"the picture read back with {shape[1]} x {shape[0]} px")
 
-    return publish(path, lambda tmp: _draw(view, tmp), verify)
+    return publish(path, write, verify)
 
 
-def _draw(view: ChangeView, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_SIZE_IN, dpi=_DPI)
-    canvas = FigureCanvasAgg(figure)  # no window, whatever the machine
+def _draw(figure: Any, view: ChangeView) -> None:
     axes = figure.subplots(1, 4, gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.9, "bottom": 0.16, "wspace": 0.04})
     classes = np.array([c.rgb for c in view.legend]) / 255
     for ax, places, title in zip(axes, (view.before, view.after), view.titles, strict=False):
-        _image(ax, _colored(places, classes), title)
-    by_code = np.full((256, 3), _EMPTY)
-    for c in view.change_legend:
-        by_code[c.value] = np.array(c.rgb) / 255
-    _image(axes[2], by_code[view.codes], "Change")
+        draw_pixels(ax, _colored(places, classes), title)
+    draw_pixels(axes[2], colors_of(view.change_legend)[view.codes], "Change")
     _flows(axes[3], view)
-    _legend(figure, view.legend)
-    with warnings.catch_warnings():
-        # a name in letters that the font lacks is drawn with boxes
-        warnings.filterwarnings("ignore", message="Glyph")
-        canvas.print_figure(path, format="png", dpi=_DPI, metadata={"Software": None})
+    draw_legend(figure, view.legend, loc="lower center", fontsize=10)
+
+
+def colors_of(legend: Legend) -> NDArray[np.float64]:
+    """(256, 3) colour of each class value, white where there is no class."""
+    table = np.full((256, 3), _EMPTY)
+    for c in legend:
+        table[c.value] = np.array(c.rgb) / 255
+    return table
 
 
 def _colored(places: NDArray[np.uint8], colors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,19 +138,27 @@ def _colored(places: NDArray[np.uint8], colors: NDArray[np.float64]) -> NDArray[
     return np.asarray(table[places])
 
 
-def _image(ax: Any, pixels: NDArray[np.float64], title: str) -> None:
+def draw_pixels(ax: Any, pixels: NDArray[np.float64], title: str) -> None:
+    """Draw (rows, cols, 3) colours as a map with a title."""
     ax.imshow(pixels, interpolation="nearest")
-    ax.set_title(_short(title, 2 * _LONGEST), fontsize=11, parse_math=False)
+    ax.set_title(short(title, 2 * _LONGEST), fontsize=11, parse_math=False)
     ax.set_xticks([])
     ax.set_yticks([])
 
 
-def _legend(figure: Any, legend: Legend) -> None:
+def draw_legend(where: Any, legend: Legend, **options: Any) -> None:
+    """Draw the first 16 classes of a legend.
+
+    Args:
+        where: A figure or axes.
+        legend: The classes.
+        options: Of matplotlib's legend.
+    """
     from matplotlib.patches import Patch
 
     shown = legend.classes[:16]
-    handles = [Patch(facecolor=c.color, edgecolor="#888888", label=_short(c.name)) for c in shown]
-    made = figure.legend(handles=handles, loc="lower center", ncols=min(8, len(handles)), frameon=False, fontsize=10)
+    handles = [Patch(facecolor=c.color, edgecolor="#888888", label=short(c.name)) for c in shown]
+    made = where.legend(handles=handles, frameon=False, **{"ncols": min(8, len(handles)), **options})
     for text in made.get_texts():
         text.set_parse_math(False)
 
@@ -142,7 +182,7 @@ def _flows(ax: Any, view: ChangeView) -> None:
             top = float(tops[k] * scale)
             ax.add_patch(_bar(x, top, height, view.legend.classes[k].color))
             if height > 0.012:
-                label = f"{_short(view.legend.names[k])}\n{amounts[k]:,.1f} ha"
+                label = f"{short(view.legend.names[k])}\n{amounts[k]:,.1f} ha"
                 side = {"ha": "right", "x": x - 0.06} if x == 0 else {"ha": "left", "x": x + 0.06}
                 ax.text(y=top + height / 2, s=label, va="center", fontsize=8, parse_math=False, **side)
     at = [tops.copy() for tops, _ in sides]
@@ -180,6 +220,7 @@ def _band(left: float, right: float, height: float, color: str) -> Any:
     return PathPatch(Outline(points, kinds), facecolor=color, alpha=0.55, linewidth=0)
 
 
-def _short(name: str, longest: int = _LONGEST) -> str:
+def short(name: str, longest: int = _LONGEST) -> str:
+    """A name for a picture, without its end where it is long."""
     text = printable(name)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

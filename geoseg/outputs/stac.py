@@ -45,10 +45,18 @@ _TITLES: Final = {
     "summary": "Change of the map",
     "intensity": "Intensity analysis",
     "strata": "Strata for a reference sample of change",
-    "picture": "Before, after, change and flows",
+    "picture": "What changed, as a picture",
+    "first": "Date of the first change",
+    "last": "Date of the last change",
+    "count": "Number of changes",
+    "final": "Land cover on the last date observed",
+    "matrices": "Transition matrices of all intervals",
 }
+_OF_SERIES: Final = ("first", "last", "count", "final")
 _ROLES: Final = {
-    **dict.fromkeys(("areas", "zones", "matrix", "pairs", "components", "summary", "intensity"), "metadata"),
+    **dict.fromkeys(
+        ("areas", "zones", "matrix", "pairs", "components", "summary", "intensity", "matrices"), "metadata"
+    ),
     "picture": "overview",
 }
 _EXTENSIONS: Final = (
@@ -73,6 +81,8 @@ class ItemInfo:
     """The pixel grid of the rasters."""
     legend: Legend
     """Classes and colours."""
+    legends: Mapping[str, Legend] = field(default_factory=dict)
+    """Those of assets that have another, by their key."""
     processed: datetime
     """When the run ended, with a time zone."""
     acquired: datetime | None = None
@@ -99,8 +109,9 @@ def write_item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> P
         path: Final name, ``<scene>.json``.
         assets: The published files by asset key, in the folder of ``path``, or in any folder that is moved there
             together. A key is ``classes``, ``confidence``, ``polygons``, ``areas``, ``zones``, ``probabilities``,
-            or, of two dates, ``change``, ``matrix``, ``pairs``, ``components``, ``summary``, ``intensity`` or
-            ``picture``; what follows an underscore tells several of a kind apart (``polygons_shp``).
+            of two dates ``change``, ``matrix``, ``pairs``, ``components``, ``summary``, ``intensity`` or
+            ``picture``, or of a series ``first``, ``last``, ``count``, ``final`` or ``matrices``; what follows an
+            underscore tells several of a kind apart (``polygons_shp``).
         info: What else there is to say.
 
     Returns:
@@ -134,7 +145,7 @@ def _item(path: Path, assets: Mapping[str, Published], info: ItemInfo) -> dict[s
         stac_extensions=[*_EXTENSIONS, *([_RASTER] if "probabilities" in assets else [])],
     )
     for key, file in assets.items():
-        item.add_asset(key, _asset(key.partition("_")[0], file, info.legend))
+        item.add_asset(key, _asset(key.partition("_")[0], file, info.legends.get(key, info.legend)))
     values: dict[str, Any] = item.to_dict(include_self_link=False)
     try:
         pystac.Item.from_dict(values)
@@ -179,14 +190,14 @@ def _asset(kind: str, file: Published, legend: Legend) -> Any:
     if kind not in _TITLES:
         raise ParameterError(f"there is no asset of kind {kind!r}: use {', '.join(_TITLES)}")
     extra: dict[str, Any] = {"file:size": file.size, "file:checksum": _SHA256_MULTIHASH + file.sha256}
-    if kind in {"classes", "confidence", "change", "strata"}:
+    if kind in {"classes", "confidence", "change", "strata", *_OF_SERIES}:
         nodata = NODATA if kind == "confidence" else legend.nodata
         extra["bands"] = [{"name": kind, "data_type": "uint8", "nodata": nodata}]
     if kind == "probabilities":
         # all bands alike: what they have in common is said once, as STAC 1.1 has it
         extra |= {"data_type": "uint8", "nodata": NODATA, "raster:scale": 1 / PROBABILITY_STEPS, "raster:offset": 0}
         extra["bands"] = [{"name": c.name} for c in legend]
-    if kind in {"classes", "polygons", "change"}:
+    if kind in {"classes", "polygons", "change", *_OF_SERIES}:
         extra["classification:classes"] = [
             {
                 "value": c.value,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from geoseg.change.hidden import decode_sequence
-from geoseg.change.history import decide_history
+from geoseg.change.history import believed_ends, decide_history
 from geoseg.change.index import NONE
 from geoseg.change.posterior_rule import PairNumber
 from geoseg.change.temporal import (
@@ -108,6 +108,17 @@ def test_a_history_that_cannot_be_keeps_the_maps() -> None:
     np.testing.assert_array_equal(found.places, seen)
     assert found.confidence.tolist() == [[255, 100]]
     assert found.posterior[1, :, 0, 0].tolist() == [0, 254, 0]
+
+
+@pytest.mark.parametrize(("accuracy", "prior", "years"), [(0.88, 0.02, 1), (0.99, 0.05, 1), (0.9, 0.05, 4)])
+def test_one_date_against_all_others_is_believed_where_a_change_is_likelier_than_a_mistake(
+    accuracy: float, prior: float, years: float
+) -> None:
+    model = temporal_model(LEGEND, TemporalRule(accuracy=accuracy, prior=prior), [years] * 3)
+    stays, changes = model.transitions[0, 0, :2]
+    likely = changes * accuracy > stays * (1 - accuracy) / 2
+    assert believed_ends(model) == (likely, likely)
+    assert believed_ends(model_of(4)) == (True, True)
 
 
 def test_the_share_of_a_class_in_training_counts_once_and_not_with_every_date() -> None:
