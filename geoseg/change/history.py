@@ -1,6 +1,7 @@
 """The classes of all dates of a block, decided together by a hidden Markov model."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -16,6 +17,10 @@ __all__ = ["History", "believed_ends", "decide_history"]
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+_KEPT: Final = 4096
+"""Sequences of classes whose answers are kept, each in the place of its number's remainder."""
+_MOST_BITS: Final = 62.0
+"""Of a number of a sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,20 +108,28 @@ def _decide(
     confidence: Bytes,
     posterior: Bytes,
 ) -> None:
-    """Pixel by pixel. By classes, one that was seen like the pixel before has its answer: maps are long runs."""
+    """Pixel by pixel. By classes, what was seen alike has the same answer, which is kept: there are few sequences."""
     d, height, width = seen.shape
     k = len(initial)
     emission, room, scale, best = np.empty((d, k)), np.empty((2, d, k)), np.empty(d), np.empty((2, k))
-    path, came, steps = np.empty(d, np.int64), np.empty((d, k), np.int64), np.empty((d, k), np.uint8)
-    percent = np.uint8(NODATA)
+    came = np.empty((d, k), np.int64)
+    by_classes = by_class.size > 0
+    # a sequence of which the number does not fit is computed anew for every pixel, as all are by probabilities
+    n_kept = _KEPT if by_classes and d * np.log2(k + 1.0) < _MOST_BITS else 1
+    numbers = np.full(n_kept, -1, np.int64)
+    paths, all_steps = np.empty((n_kept, d), np.int64), np.empty((n_kept, d, k), np.uint8)
+    percents = np.full(n_kept, NODATA, np.uint8)
     for r in range(height):
         for c in range(width):
             if _is_none(seen, r, c):
                 continue
-            if by_class.size == 0 or c == 0 or not _is_alike(seen, r, c):
+            number = _number(seen, r, c, k) if n_kept > 1 else -1
+            at = number % n_kept if n_kept > 1 else 0
+            path, steps = paths[at], all_steps[at]
+            if number < 0 or numbers[at] != number:
                 for t in range(d):
                     _likelihoods(seen[t, r, c], shares, by_class, by_share, t, r, c, emission[t])
-                percent = np.uint8(NODATA)
+                numbers[at], percents[at] = number, NODATA
                 if filter_and_smooth(initial, transitions, emission, room[0], room[1], scale):
                     if not marginal:
                         most_probable_path(initial, transitions, emission, path, best, came)
@@ -125,9 +138,18 @@ def _decide(
                             path[t] = room[1, t].argmax()
                         _round(room[1, t], steps[t])
                     share = path_share(initial, transitions, emission, path, scale)
-                    percent = np.uint8(min(100.0, 100 * share) + 0.5)
-            confidence[r, c] = percent
-            _put(seen, path, steps, percent != NODATA, fill, r, c, places, posterior)
+                    percents[at] = np.uint8(min(100.0, 100 * share) + 0.5)
+            confidence[r, c] = percents[at]
+            _put(seen, path, steps, percents[at] != NODATA, fill, r, c, places, posterior)
+
+
+@njit(nogil=True, cache=True)
+def _number(seen: Bytes, r: int, c: int, k: int) -> int:
+    """The number of a sequence of places: its digits, the largest of which is no observation."""
+    number = 0
+    for t in range(len(seen)):
+        number = number * (k + 1) + (k if seen[t, r, c] == NONE else seen[t, r, c])
+    return number
 
 
 @njit(nogil=True, cache=True)
@@ -136,15 +158,6 @@ def _is_none(seen: Bytes, r: int, c: int) -> bool:
     for t in range(len(seen)):
         found |= seen[t, r, c] != NONE
     return not found
-
-
-@njit(nogil=True, cache=True)
-def _is_alike(seen: Bytes, r: int, c: int) -> bool:
-    """Whether a pixel was seen like the one before."""
-    differs = False
-    for t in range(len(seen)):
-        differs |= seen[t, r, c] != seen[t, r, c - 1]
-    return not differs
 
 
 @njit(nogil=True, cache=True)

@@ -148,7 +148,10 @@ def decide_pairs(
         same=np.full(was.shape, 255, np.uint8),
         pair=np.full(was.shape, 255, np.uint8),
     )
-    _decide(*shares, *band_places, weights.ratio, weights.cost, out.before, out.after, out.same, out.pair)
+    # without costs of its own a pixel that is the likelier to have changed has changed
+    risk = weights.ratio if (weights.cost == 1).all() else weights.ratio * weights.cost
+    costly = risk is not weights.ratio
+    _decide(*shares, *band_places, weights.ratio, risk, costly, out.before, out.after, out.same, out.pair)
     return out
 
 
@@ -159,7 +162,8 @@ def _decide(
     one_places: NDArray[np.uint8],
     two_places: NDArray[np.uint8],
     ratio: Floats,
-    cost: Floats,
+    risk: Floats,
+    costly: bool,
     before: NDArray[np.uint8],
     after: NDArray[np.uint8],
     same: NDArray[np.uint8],
@@ -174,16 +178,50 @@ def _decide(
             if before[r, c] == NONE or after[r, c] == NONE or one[0, r, c] == NODATA or two[0, r, c] == NODATA:
                 continue
             n_p, n_q = _gather(one, one_places, r, c, p, p_at), _gather(two, two_places, r, c, q, q_at)
-            total, staying, chosen, i, j = _best(p, p_at[:n_p], q, q_at[:n_q], ratio, cost)
+            total, staying, changed = _sums(p, p_at[:n_p], q, q_at[:n_q], ratio, risk, costly)
+            if total > 0:
+                i, j = _best(p, p_at[:n_p], q, q_at[:n_q], risk, changed)
+                before[r, c], after[r, c] = i, j
+                same[r, c] = np.uint8(100 * staying / total + 0.5)
+                if changed:
+                    pair[r, c] = np.uint8(100 * (p[i] * q[j] * ratio[i, j]) / total + 0.5)
+            else:
+                after[r, c] = before[r, c]
             p[p_at[:n_p]] = 0
             q[q_at[:n_q]] = 0
-            if total <= 0:
-                after[r, c] = before[r, c]
-                continue
-            before[r, c], after[r, c] = i, j
-            same[r, c] = np.uint8(100 * staying / total + 0.5)
-            if i != j:
-                pair[r, c] = np.uint8(100 * chosen / total + 0.5)
+
+
+@njit(nogil=True, cache=True)
+def _sums(
+    p: NDArray[np.int64],
+    p_at: NDArray[np.int64],
+    q: NDArray[np.int64],
+    q_at: NDArray[np.int64],
+    ratio: Floats,
+    risk: Floats,
+    costly: bool,
+) -> tuple[float, float, bool]:
+    """Of a pixel the sum over all pairs, that over those that stay, and whether it changed.
+
+    Posteriors are on the scale of the first. Without a branch in the loop over pairs: which one is the largest is asked
+    later, and of pixels that stay, which are most, only of the classes.
+    """
+    total, staying, every, stays = 0.0, 0.0, 0.0, 0.0
+    for i in p_at:
+        row = 0.0
+        for j in q_at:
+            row += q[j] * ratio[i, j]
+        total += p[i] * row
+        staying += p[i] * (q[i] * ratio[i, i])
+    if not costly:
+        return total, staying, total - staying > staying
+    for i in p_at:
+        row = 0.0
+        for j in q_at:
+            row += q[j] * risk[i, j]
+        every += p[i] * row
+        stays += p[i] * (q[i] * risk[i, i])
+    return total, staying, every - stays > stays
 
 
 @njit(nogil=True, cache=True)
@@ -192,34 +230,25 @@ def _best(
     p_at: NDArray[np.int64],
     q: NDArray[np.int64],
     q_at: NDArray[np.int64],
-    ratio: Floats,
-    cost: Floats,
-) -> tuple[float, float, float, int, int]:
-    """The decision for a pixel: sum over all pairs, over those that stay, posterior of the chosen pair, and the pair.
-
-    Posteriors are on the scale of the first.
-    """
-    total, staying, stays, changes = 0.0, 0.0, 0.0, 0.0
-    best = np.zeros(2)  # of what stays, of what changes: cost times posterior, and the posterior
-    post = np.zeros(2)
-    at = np.zeros((2, 2), dtype=np.int64)
+    risk: Floats,
+    changed: bool,
+) -> tuple[int, int]:
+    """The pair of the largest cost times posterior, of those that change or of those that stay."""
+    most, best_i, best_j = 0.0, 0, 0
+    if not changed:
+        for i in p_at:
+            x = p[i] * q[i] * risk[i, i]
+            # bands come in any order: of equals the first by place
+            if x > most or (x == most and x > 0 and i < best_i):
+                most, best_i = x, i
+        return best_i, best_i
     for i in p_at:
         for j in q_at:
-            x = p[i] * q[j] * ratio[i, j]
-            risk = x * cost[i, j]
-            total += x
-            if i == j:
-                staying += x
-                stays += risk
-            else:
-                changes += risk
-            kind = 0 if i == j else 1
-            # bands come in any order: of equals the first by place
-            earlier = i < at[kind, 0] or (i == at[kind, 0] and j < at[kind, 1])
-            if risk > best[kind] or (risk == best[kind] and risk > 0 and earlier):
-                best[kind], post[kind], at[kind, 0], at[kind, 1] = risk, x, i, j
-    kind = 1 if changes > stays else 0
-    return total, staying, post[kind], at[kind, 0], at[kind, 1]
+            x = p[i] * q[j] * risk[i, j] if i != j else 0.0
+            earlier = i < best_i or (i == best_i and j < best_j)
+            if x > most or (x == most and x > 0 and earlier):
+                most, best_i, best_j = x, i, j
+    return best_i, best_j
 
 
 @njit(nogil=True, cache=True)
