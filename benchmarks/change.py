@@ -6,6 +6,8 @@ their own. Wall time starts when everything is imported and compiled and the fil
 - ``numpy``: both maps read whole, a code by arithmetic, the matrix by ``numpy.bincount``; areas are those of the plane.
 - ``geoseg``: blocks in threads, true areas of every pair. ``geoseg --tolerance 1`` leaves slivers out besides.
 - ``geoseg with shift``: also the shift between the maps, which a command measures once for each pair.
+- ``geoseg --probabilities``: the probabilities of eight classes on both dates decide, read from their rasters.
+- ``geoseg series``: three dates, each for itself; ``series --accuracy``: they decide together by a hidden Markov model.
 
 Memory is the peak of the process while it works, less what it held when it was ready.
 """
@@ -17,18 +19,16 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psutil
 import rasterio
 from numpy.typing import NDArray
 
+from benchmarks.measure import measured
 from benchmarks.zonal import make_map
 
 __all__ = ["main", "make_later"]
@@ -54,6 +54,29 @@ def make_later(before: Path) -> Path:
     return after
 
 
+def make_probabilities(classes: Path) -> Path:
+    """Probabilities of eight classes for a map: most for its class, the rest by chance."""
+    path = classes.with_name(f"shares_{classes.name}")
+    if path.exists():
+        return path
+    rng = np.random.default_rng(9)
+    with rasterio.open(classes) as source:
+        profile = source.profile | {"count": _CLASSES}
+        with rasterio.open(path, "w", **profile, num_threads="ALL_CPUS") as target:
+            for _, window in source.block_windows(1):
+                pixels = source.read(1, window=window)
+                shares = rng.integers(0, 12, (_CLASSES, *pixels.shape)).astype(np.uint8)
+                shares[:, pixels == _NODATA] = _NODATA
+                known = pixels != _NODATA
+                rows, cols = np.nonzero(known)
+                at = pixels[known] - 1
+                shares[at, rows, cols] = 0
+                shares[at, rows, cols] = 254 - shares[:, known].sum(axis=0)
+                target.write(shares, window=window)
+            target.descriptions = [f"class {i + 1}" for i in range(_CLASSES)]
+    return path
+
+
 def _numpy(before: Path, after: Path) -> Callable[[], Matrix]:
     def run() -> Matrix:
         with rasterio.open(before) as one, rasterio.open(after) as two:
@@ -68,16 +91,23 @@ def _numpy(before: Path, after: Path) -> Callable[[], Matrix]:
     return run
 
 
-def _geoseg(before: Path, after: Path, *, tolerance: int = 0, shift: bool = False) -> Callable[[], Matrix]:
+def _geoseg(
+    before: Path, after: Path, *, tolerance: int = 0, shift: bool = False, by_shares: bool = False
+) -> Callable[[], Matrix]:
     from geoseg.change.block_change import block_change
     from geoseg.change.comparison import Comparison, Rules
     from geoseg.change.maps import source_of_file
+    from geoseg.change.posterior_rule import PosteriorRule
     from geoseg.change.transitions import Transitions
     from geoseg.jobs.change_blocks import plan_blocks
     from geoseg.scene.class_raster import open_class_raster
 
-    one, two = (source_of_file(open_class_raster(path)) for path in (before, after))
-    comparison = Comparison.of(one, two, Rules(tolerance=tolerance))
+    one, two = (
+        source_of_file(open_class_raster(path), None, make_probabilities(path) if by_shares else None)
+        for path in (before, after)
+    )
+    rules = Rules(tolerance=tolerance, posterior=PosteriorRule() if by_shares else None)
+    comparison = Comparison.of(one, two, rules)
 
     def run() -> Matrix:
         if shift:
@@ -89,12 +119,39 @@ def _geoseg(before: Path, after: Path, *, tolerance: int = 0, shift: bool = Fals
     return run
 
 
+def _series(before: Path, after: Path, *, accuracy: float | None = None) -> Callable[[], Matrix]:
+    from geoseg.change.maps import source_of_file
+    from geoseg.change.series import Series, SeriesRules, Timeline
+    from geoseg.change.series_block import SeriesCounts, series_block
+    from geoseg.change.temporal import TemporalRule
+    from geoseg.scene.class_raster import open_class_raster
+
+    # the first date again: a series has three
+    sources = [source_of_file(open_class_raster(path)) for path in (before, after, before)]
+    rules = SeriesRules(temporal=None if accuracy is None else TemporalRule(accuracy=accuracy))
+    series = Series.of(sources, Timeline.of(["before", "after", "again"], [None] * 3), rules)
+
+    def run() -> Matrix:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            counts = pool.map(lambda block: series_block(series, block).counts, series.cut())
+            return sum(counts, SeriesCounts.zero(series)).intervals[0].pixels[:-1, :-1]
+
+    return run
+
+
 _MAKE: Final[dict[str, Callable[[Path, Path], Callable[[], Matrix]]]] = {
     "numpy": _numpy,
     "geoseg": _geoseg,
     "geoseg with shift": lambda before, after: _geoseg(before, after, shift=True),
     "geoseg --tolerance 1": lambda before, after: _geoseg(before, after, tolerance=1),
+    "geoseg --probabilities": lambda before, after: _geoseg(before, after, by_shares=True),
+    "geoseg series": _series,
+    "series --accuracy": lambda before, after: _series(before, after, accuracy=0.9),
 }
+
+
+_PLAIN: Final = ("numpy", "geoseg", "geoseg with shift", "geoseg series")
+"""Those that count every difference: all count the same."""
 
 
 def contend(contender: str, folder: Path, side: int) -> None:
@@ -104,28 +161,16 @@ def contend(contender: str, folder: Path, side: int) -> None:
         run = _MAKE[contender](before, make_later(before))
         if small != side:
             run()  # imports and compiled code
-    process = psutil.Process()
-    ready = peak = process.memory_info().rss
-    stopping = threading.Event()
-
-    def sample() -> None:
-        nonlocal peak
-        while not stopping.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    began = time.perf_counter()
-    matrix = run()
-    seconds = time.perf_counter() - began
-    stopping.set()
-    sampler.join()
-    print(json.dumps({"seconds": seconds, "added_bytes": peak - ready, "matrix": matrix.tolist()}))
+    matrix, seconds, added = measured(run)
+    print(json.dumps({"seconds": seconds, "added_bytes": added, "matrix": matrix.tolist()}))
 
 
 def _compare(folder: Path, side: int, contenders: list[str], repeat: int) -> list[dict[str, Any]]:
     print(f"\n{side} x {side} px\n{'':22}{'seconds':>9}{'x numpy':>9}{'Mpx/s':>8}{'added MiB':>11}")
-    make_later(make_map(folder, side))
+    maps = make_map(folder, side), make_later(make_map(folder, side))
+    if "geoseg --probabilities" in contenders:
+        for path in maps:
+            make_probabilities(path)
     rows: list[dict[str, Any]] = []
     for contender in contenders:
         command = [sys.executable, "-m", "benchmarks.change", "--contend", contender, str(folder), str(side)]
@@ -139,7 +184,7 @@ def _compare(folder: Path, side: int, contenders: list[str], repeat: int) -> lis
         row = {"contender": contender, "side": side, "seconds": round(seconds, 4)}
         row |= {"added_mib": max(run["added_bytes"] for run in runs) >> 20, "matrix": runs[0]["matrix"]}
         rows.append(row)
-        if "tolerance" not in contender and row["matrix"] != rows[0]["matrix"]:
+        if contender in _PLAIN and row["matrix"] != rows[0]["matrix"]:
             raise SystemExit(f"{contender} counts other pixels than {contenders[0]}: one of them is wrong")
         times = rows[0]["seconds"] / seconds
         rate = side**2 / 1e6 / seconds
@@ -153,6 +198,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[4096, 8192, 16_384], help="pixels a side")
     parser.add_argument("--contenders", nargs="+", default=list(_MAKE), choices=list(_MAKE))
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the median counts")
+    parser.add_argument("--folder", type=Path, help="where the maps are made, and kept; a temporary one by default")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--contend", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -162,7 +208,9 @@ def main() -> None:
         return
     print(f"# {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="geoseg-bench-") as name:
-        rows = [row for side in args.sizes for row in _compare(Path(name), side, args.contenders, args.repeat)]
+        folder = args.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [row for side in args.sizes for row in _compare(folder, side, args.contenders, args.repeat)]
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 

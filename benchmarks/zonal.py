@@ -15,18 +15,17 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
+
+from benchmarks.measure import measured
 
 __all__ = ["main"]
 
@@ -136,24 +135,9 @@ def contend(contender: str, class_map: Path, zones: Path, warm_map: Path, warm_z
     """One run of one contender in this process; prints seconds and bytes as JSON."""
     _MAKE[contender](warm_map, warm_zones)()  # imports and compiled code
     run = _MAKE[contender](class_map, zones)
-    process = psutil.Process()
-    before = peak = process.memory_info().rss
-    stopping = threading.Event()
-
-    def sample() -> None:
-        nonlocal peak
-        while not stopping.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    began = time.perf_counter()
-    areas = run()
-    seconds = time.perf_counter() - began
-    stopping.set()
-    sampler.join()
+    areas, seconds, added = measured(run)
     np.save(out, areas)
-    print(json.dumps({"seconds": seconds, "added_bytes": peak - before}))
+    print(json.dumps({"seconds": seconds, "added_bytes": added}))
 
 
 def main() -> None:

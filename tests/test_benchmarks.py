@@ -1,5 +1,6 @@
 """The masks that are measured on: the same in any cut, as dense at any size."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.change_labels import RULES, score_labels
 from benchmarks.masks import KINDS, N_CLASSES, make_mask
+from benchmarks.measure import measured
+from geoseg.errors import ParameterError
 
 
 @given(
@@ -43,3 +47,41 @@ def test_a_mask_on_disk_is_the_window_from_the_corner(tmp_path: Path) -> None:
     with rasterio.open(make_mask(tmp_path, "blocky", 700)) as dataset:
         np.testing.assert_array_equal(dataset.read(1), KINDS["blocky"].window(0, 0, 700, 700))
     assert [p.name for p in tmp_path.iterdir()] == ["mask_blocky_700.tif"]
+
+
+def test_labels_of_change_are_scored_where_there_are_any(tmp_path: Path) -> None:
+    before = np.full((40, 40), 1, np.uint8)
+    after, labels = before.copy(), np.zeros((40, 40), np.uint8)
+    after[5:15, 5:15] = 2  # right
+    after[30:34, 5:15] = 3  # nobody looked at half of it
+    labels[5:15, 5:25] = 1
+    labels[30:32] = 255
+    profile = {"driver": "GTiff", "height": 40, "width": 40, "count": 1, "dtype": "uint8", "nodata": 255}
+    profile |= {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 6e5, 0, -10, 5e6)}
+    paths = [tmp_path / f"{name}.tif" for name in ("before", "after", "labels")]
+    for path, pixels in zip(paths, (before, after, labels), strict=True):
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.write(pixels, 1)
+            if path is not paths[2]:
+                dataset.update_tags(CLASSES="1=forest, 2=built, 3=water")
+    found = score_labels(*paths)
+    assert set(found) == set(RULES)
+    percent, precision, recall, f1 = found["plain differencing"]
+    assert (percent, precision, recall) == (100 * 120 / (1600 - 80), 100 / 120, 0.5)
+    assert f1 == 2 * 100 / (120 + 200)
+    assert found["--tolerance 1"] == found["plain differencing"]
+    assert score_labels(*paths, to=["Built"])["plain differencing"][1:3] == (1, 0.5)
+    with pytest.raises(ParameterError, match="no class 'ice' in the maps"):
+        score_labels(*paths, to=["ice"])
+
+
+def test_memory_and_time_of_a_piece_of_work_are_those_of_the_work() -> None:
+    def run() -> int:
+        held = np.ones(1 << 25, np.uint8)
+        time.sleep(0.05)
+        return int(held[-1])
+
+    found, seconds, added = measured(run)
+    assert found == 1
+    assert seconds >= 0.05
+    assert added >= 1 << 24
