@@ -50,6 +50,7 @@ def _shown(value: Any) -> object:
 def _verdict(href: str, model: Any, pixels: dict[str, Any], aoi: Any) -> dict[str, Any]:
     """What is known of one scene, as plain values."""
     from geoseg.errors import GeosegError, printable
+    from geoseg.models.at_gsd import at_gsd_of
     from geoseg.models.match import examine
     from geoseg.scene.gsd import gsd_m
     from geoseg.scene.open import open_scene
@@ -58,12 +59,13 @@ def _verdict(href: str, model: Any, pixels: dict[str, Any], aoi: Any) -> dict[st
     verdict = {"scene": printable(href.split("?", 1)[0]), "fits": False} | verdict | {"why": [], "notes": []}
     try:
         scene = open_scene(href, **pixels)
+        gsd = gsd_m(scene.geobox)
+        scene, notes = at_gsd_of(model, scene)
         found = examine(model, scene, always_look=True)
         inside = None if aoi is None else aoi.inside(scene.geobox)
     except GeosegError as error:
         return verdict | {"why": [_without(href, str(error))]}
     kinds: set[str] = {problem.kind for problem in found.problems}
-    gsd = gsd_m(scene.geobox)
     why = [_without(href, problem.message) for problem in found.problems]
     if aoi is not None and inside is None:
         why.append(f"lies outside of the area of interest ({aoi.label})")
@@ -75,7 +77,7 @@ def _verdict(href: str, model: Any, pixels: dict[str, Any], aoi: Any) -> dict[st
         "pixels": _state_of_pixels(found, kinds),
         "valid_percent": None if found.look is None else round(100 * found.look.valid_share, 1),
         "why": why,
-        "notes": [] if found.fit is None else list(found.fit.notes),
+        "notes": [*notes, *(() if found.fit is None else found.fit.notes)],
     }
 
 

@@ -89,14 +89,17 @@ def _clouds(scene: Any) -> str | None:
 
 def _verdicts(scene: Any) -> list[dict[str, str]]:
     """For each shipped model whether it fits the scene, and what it says."""
+    from geoseg.models.at_gsd import at_gsd_of
     from geoseg.models.load import list_models, load_model
     from geoseg.models.match import match
 
     verdicts = []
     for entry in list_models():
         try:
-            fit = match(load_model(entry.name), scene)
-            verdicts.append({"model": entry.name, "fits": "yes", "why": "; ".join(fit.notes)})
+            model = load_model(entry.name)
+            there, notes = at_gsd_of(model, scene)
+            fit = match(model, there)
+            verdicts.append({"model": entry.name, "fits": "yes", "why": "; ".join((*notes, *fit.notes))})
         except GeosegError as error:
             why = str(error).removeprefix(f"{printable(scene.href)}: ")
             verdicts.append({"model": entry.name, "fits": "no", "why": why})

@@ -144,7 +144,7 @@ def cluster_options(command: F) -> F:
 def segment_options(command: F) -> F:
     """How scenes are segmented, beside their bands and the network; `segment_options_of` makes a value of all."""
     for option in (
-        click.option("--force", is_flag=True, help="Go on where unit or pixel size do not fit the model."),
+        click.option("--force", is_flag=True, help="Go on where unit or pixels do not fit the model; take any size."),
         click.option("--restart", is_flag=True,
                      help="Compute again what a run that died had finished of a scene; with --overwrite what is "
                           "finished and unchanged, too."),

@@ -11,6 +11,7 @@ from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Lattice
 from geoseg.models.load import Model
 from geoseg.models.match import match
+from geoseg.scene.gsd import gsd_m
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["FORMAT_VERSION", "Choices", "Recipe", "recipe_for"]
@@ -102,6 +103,7 @@ class Recipe:
             "lattice": asdict(self.lattice),
             "blend": self.blend,
             "precision": self.precision,
+            **({} if self.scene.source is None else {"resampled": [self.scene.source.height, self.scene.source.width]}),
             **({} if self.inside is None else {"inside": self.inside.digest}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -120,6 +122,7 @@ class Recipe:
             **({"product": self.scene.product} if self.scene.product else {}),
             **({"masked": self.scene.clouds} if self.scene.masks else {}),
             "key": self.key,
+            **({} if self.scene.source is None else {"resampled_from_m": round(gsd_m(self.scene.source.geobox), 6)}),
             **({} if self.inside is None else {"aoi": self.inside.label, "aoi_digest": self.inside.digest}),
         }
 

@@ -10,6 +10,7 @@ from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import TILE, Block
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.legend import NODATA, PROBABILITY_STEPS
+from geoseg.models.at_gsd import at_gsd_of
 from geoseg.models.load import Model
 from geoseg.scene.open import open_scene
 from geoseg.scene.scene import Scene
@@ -51,7 +52,9 @@ def segment(
     The blocks run the code that `geoseg run` runs, so the values are the same whatever the block size.
 
     Args:
-        scene: What `open_scene` gave, or an xarray object that it takes: a lazy one is read window by window.
+        scene: What `open_scene` gave, or an xarray object that it takes: a lazy one is read window by window. Where its
+            pixels are not those of the model, the results are on the grid of `geoseg.models.at_gsd.at_gsd_of`, unless
+            ``choices`` say ``force``.
         model: What `load_model` gave.
         choices: How to run the model; the card's own by default.
         block_size: Pixels along a side of a dask chunk.
@@ -77,6 +80,8 @@ def segment(
         raise ParameterError(f"block size {block_size} px: choose at least 1")
     if not isinstance(scene, Scene):
         scene = open_scene(scene)
+    if not (choices or Choices()).force:
+        scene, _ = at_gsd_of(model, scene)
     recipe = recipe_for(scene, model, choices, inside=inside)
     legend = recipe.model.legend
     rows = range(0, scene.height, block_size)

@@ -18,6 +18,7 @@ from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome, Summary
 from geoseg.jobs.plan import ScenePlan, plan_blocks
 from geoseg.jobs.runner import Runner, named
 from geoseg.jobs.versions import versions
+from geoseg.models.at_gsd import at_gsd_of
 from geoseg.models.load import Model
 from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_json
@@ -68,6 +69,7 @@ def plan_run(
                 mask_clouds=options.mask_clouds,
             )
             scene = replace(scene, id=name)
+            scene, notes = (scene, ()) if options.choices.force else at_gsd_of(model, scene)
             inside = None if options.aoi is None else options.aoi.inside(scene.geobox)
             if options.aoi is not None and inside is None:
                 reason = f"{printable(href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
@@ -75,6 +77,7 @@ def plan_run(
                 yield SceneOutcome(href=href, id=name, status="outside", error=reason)
                 continue
             recipe = recipe_for(scene, model, options.choices, inside=inside)
+            recipe = replace(recipe, notes=(*notes, *recipe.notes))
             plan = ScenePlan(recipe=recipe, blocks=plan_blocks(scene, block_size=options.block_size, at_once=at_once))
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             message = named(error, href)

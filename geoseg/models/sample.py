@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.scene.read import SceneReader
+from geoseg.scene.reader import reader_of
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["Look", "look_at", "sample_pixels"]
@@ -34,6 +34,10 @@ def look_at(scene: Scene, bands: Sequence[Band], *, n_pixels: int = 8192, seed: 
     Raises:
         SceneError: If a window cannot be read.
     """
+    if scene.source is not None:
+        # to look at pixels they need not be averaged
+        by_name = {b.name: b for b in scene.source.bands}
+        scene, bands = scene.source, [by_name[b.name] for b in bands]
     return _sampled(scene, bands, n_pixels, seed)
 
 
@@ -62,7 +66,7 @@ def _sampled(scene: Scene, bands: Sequence[Band], n_pixels: int, seed: int) -> L
     per_window = max(_PER_WINDOW, -(-n_pixels // len(order)))
     chosen: list[NDArray[np.float32]] = []
     count, n_windows, n_valid, n_seen = 0, 0, 0, 0
-    with SceneReader(scene, bands) as reader:
+    with reader_of(scene, bands) as reader:
         for place in order:
             row, col = int(place) // across * _SIDE, int(place) % across * _SIDE
             pixels, valid = reader.read(row, col, min(_SIDE, scene.height - row), min(_SIDE, scene.width - col))

@@ -108,6 +108,8 @@ class Scene:
     """All that shapes it, where that is more than the file it is named by: rasters and metadata."""
     pixels: "Pixels | None" = None
     """Where its pixels are, if not in files."""
+    source: "Scene | None" = None
+    """The scene whose pixels are resampled onto this one's grid; None where the files' own are read."""
     fingerprint: str = ""
     """Hash of what identifies the content: size, times, head and tail of the files."""
 

@@ -1,0 +1,193 @@
+"""A scene on a grid of other pixels: averaged where they are larger, interpolated where they are smaller.
+
+Along each axis a pixel of the new grid is a weighted sum of source pixels: of those it covers, by how much of each it
+covers, where pixels become larger; of its two neighbours, by distance, where they become smaller. Weights follow from
+the pixel's place in the whole scene, and sums are taken in one order, so no bit depends on the window that is read.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geoseg.scene.gsd import gsd_axes_m
+from geoseg.scene.read import SceneReader
+from geoseg.scene.scene import Scene
+
+__all__ = ["ResampledReader", "resampled"]
+
+_HALF = 0.5
+"""Share of a new pixel that has to be observed."""
+_SLACK = 1e-5  # sums of float32 weights are 1 but for this
+_MAX_HELD_BYTES = 64 << 20
+
+
+def resampled(scene: Scene, gsd_m: float) -> Scene:
+    """The scene on a grid of the same outline with pixels of ``gsd_m`` metres of ground, as nearly as whole pixels can.
+
+    Rows and columns each get the number that comes nearest in the middle of the scene, so pixels that are not square on
+    the ground, as those of degrees, become so. Stored values become float32 in the same unit.
+
+    Args:
+        scene: What `open_scene` gave.
+        gsd_m: Metres of ground per pixel.
+    """
+    down_m, across_m = gsd_axes_m(scene.geobox)
+    height, width = (max(1, round(n * size / gsd_m)) for n, size in ((scene.height, down_m), (scene.width, across_m)))
+    down, across = scene.height / height, scene.width / width
+    geobox = GeoBox((height, width), scene.geobox.transform @ Affine.scale(across, down), scene.geobox.crs)
+    rows, cols = scene.block_shape
+    return replace(
+        scene,
+        geobox=geobox,
+        bands=tuple(replace(b, dtype="float32", nodata=None, sampling=None) for b in scene.bands),
+        block_shape=(max(1, round(rows / down)), max(1, round(cols / across))),
+        source=scene,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taps:
+    """Source pixels that new pixels along one axis are made of."""
+
+    index: NDArray[np.int64]
+    """(new pixel, tap) of the whole source axis."""
+    weight: NDArray[np.float32]
+    """(new pixel, tap); those of a pixel add up to 1."""
+
+    @classmethod
+    def of(cls, first: int, end: int, *, length: int, new_length: int) -> "_Taps":
+        """Taps of the new pixels ``[first, end)``."""
+        factor = length / new_length
+        at = np.arange(first, end, dtype=np.float64)
+        if factor > 1:
+            left, right = at * factor, (at + 1) * factor
+            index = np.floor(left).astype(np.int64)[:, None] + np.arange(math.ceil(factor) + 1)
+            weight = (np.minimum(right[:, None], index + 1) - np.maximum(left[:, None], index)).clip(0) / factor
+        else:
+            centre = (at + 0.5) * factor - 0.5
+            low = np.floor(centre)
+            index = low.astype(np.int64)[:, None] + np.arange(2)
+            weight = np.column_stack((1 - (centre - low), centre - low))
+        return cls(index=index.clip(0, length - 1), weight=weight.astype(np.float32))
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Source pixels ``[first, end)`` that are needed."""
+        used = self.index[self.weight > 0]
+        return int(used.min()), int(used.max()) + 1
+
+    def sums(self, values: NDArray[np.float32], start: int, axis: int) -> NDArray[np.float32]:
+        """Weighted sums along an axis of values that begin at source pixel ``start``."""
+        index = (self.index - start).clip(0, values.shape[axis] - 1)
+        shape = [1] * values.ndim
+        shape[axis] = len(index)
+        total = values.take(index[:, 0], axis=axis) * self.weight[:, 0].reshape(shape)
+        for tap in range(1, index.shape[1]):
+            total += values.take(index[:, tap], axis=axis) * self.weight[:, tap].reshape(shape)
+        return total
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """Source rows that were read last: the next new rows may need the last of them."""
+
+    row: int
+    cols: tuple[int, int]
+    values: NDArray[np.float32]  # (band, row, col), 0 where not valid
+    valid: NDArray[np.float32]  # (row, col), 1 or 0
+
+    @property
+    def end(self) -> int:
+        return self.row + len(self.valid)
+
+
+class ResampledReader:
+    """Reads windows of a scene that `resampled` made. One thread only, as `SceneReader`.
+
+    Going down a scene, each source row is read once: those that the next rows share are held.
+    """
+
+    def __init__(self, scene: Scene, reader: SceneReader) -> None:
+        """Prepare to read.
+
+        Args:
+            scene: From `resampled`.
+            reader: Of its source, and of the bands that are wanted; it is closed with this one.
+        """
+        assert scene.source is not None
+        self._scene, self._source, self._reader = scene, scene.source, reader
+        self._held: _Held | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._held = None
+        self._reader.close()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels that `read` returns."""
+        return np.dtype(np.float32)
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values (band, row, col) of a window in stored units, and where at least half of a pixel is observed.
+
+        Args:
+            row: First row.
+            col: First column.
+            height: Rows; the window lies inside the scene.
+            width: Columns.
+
+        Raises:
+            SceneError: If the file cannot be read there.
+        """
+        down = _Taps.of(row, row + height, length=self._source.height, new_length=self._scene.height)
+        across = _Taps.of(col, col + width, length=self._source.width, new_length=self._scene.width)
+        held = self._rows(down.span, across.span)
+
+        def summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            # fewer numbers are left for the second axis if the one that shrinks more goes first: rows, which are whole
+            return across.sums(down.sums(values, held.row, values.ndim - 2), held.cols[0], values.ndim - 1)
+
+        seen, values = summed(held.valid), summed(held.values)
+        valid = seen >= _HALF - _SLACK
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(valid, values / seen, np.float32(0))
+        return values, valid
+
+    def _rows(self, rows: tuple[int, int], cols: tuple[int, int]) -> _Held:
+        """Source rows that cover those asked for, with those that were held before where they serve."""
+        held = self._held
+        if held is None or held.cols != cols or not held.row <= rows[0] <= held.end:
+            held = None
+        start = rows[0] if held is None else held.end
+        if start < rows[1]:
+            block_rows = self._source.block_shape[0]
+            end = min(-(-rows[1] // block_rows) * block_rows, self._source.height)
+            if (end - start) * (cols[1] - cols[0]) * 4 * len(self._scene.bands) > _MAX_HELD_BYTES:
+                end = rows[1]  # GDAL's cache has to do
+            pixels, valid = self._reader.read(start, cols[0], end - start, cols[1] - cols[0])
+            with np.errstate(over="ignore"):
+                values = np.where(valid, pixels, 0).astype(np.float32)
+            seen = valid.astype(np.float32)
+            if held is not None:
+                kept = slice(rows[0] - held.row, None)
+                values = np.concatenate((held.values[:, kept], values), axis=1)
+                seen = np.concatenate((held.valid[kept], seen))
+            held = _Held(row=rows[0], cols=cols, values=values, valid=seen)
+            self._held = held
+        assert held is not None
+        return held
