@@ -44,6 +44,12 @@ __all__ = ["run"]
 )
 @trust_option
 @band_options
+@click.option(
+    "--mosaic",
+    type=click.Choice(["order", "newest"]),
+    help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named or the "
+    "newest is taken.",
+)
 @aoi_options
 @compute_options
 @segment_options
@@ -110,6 +116,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         outlines=outlines,
         min_area=min_area,
         zones=zones,
+        mosaic=asked["mosaic"],
         aoi=aoi,
     )
     rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
@@ -137,11 +144,11 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             gc.freeze()
             gc.enable()
             summary = run_scenes(rasters, output, loaded, options, pool=pool, listen=talk)
-        done = len(summary.outcomes) - summary.n_failed - summary.n_outside
+        done = summary.n_scenes - summary.n_failed - summary.n_outside
         outside = f", {summary.n_outside} outside of the area of interest" if summary.n_outside else ""
-        scenes = f"{done} of {len(summary.outcomes)} scenes done{outside}"
+        scenes = f"{done} of {summary.n_scenes} scenes done{outside}"
         talk.say(f"{scenes} in {summary.seconds:.1f} s; results in {output}")
-    if summary.n_outside == len(summary.outcomes):
+    if summary.n_outside == summary.n_scenes:
         raise InputError(
             f"none of the {summary.n_outside} scenes touches the area of interest: check its coordinates and CRS"
         )

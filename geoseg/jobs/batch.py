@@ -297,6 +297,7 @@ class _Batch:
         self.touched = True
 
     def _remember(self, scene: Found, outcome: SceneOutcome, now: str) -> None:
+        assert outcome.status != "joined"  # a pipeline makes no mosaics
         report = replace(self.reports[scene.href], seconds=outcome.seconds, pixels=outcome.pixels)
         if outcome.status == "failed":
             row = replace(

@@ -104,6 +104,8 @@ class ChangeStage:
     def _remember(self, pair: FoundPair, outcome: SceneOutcome) -> None:
         for note in outcome.notes:
             self.listen(Event(kind="note", scene=pair.id, text=note))
+        assert outcome.status != "outside"  # of areas of interest and mosaics, which pairs have not
+        assert outcome.status != "joined"
         report = replace(self.reports[pair.row.id], seconds=outcome.seconds)
         if outcome.status == "failed":
             row = replace(
@@ -119,7 +121,6 @@ class ChangeStage:
             at = next_try(row, self.pipeline.spec.retries)
             report = replace(report, became="failed", reason=row.reason, tries=row.tries, next_try=at)
         else:
-            assert outcome.status != "outside"  # of an area of interest: pairs have none
             results = results_in(change_folder(self.pipeline) / pair.row.id)
             row = PairRow(
                 id=pair.row.id,

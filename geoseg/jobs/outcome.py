@@ -12,6 +12,7 @@ from geoseg.errors import ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.plan import check_block_size
 from geoseg.outputs.tables import read_areas
+from geoseg.scene.mosaic import Priority
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
 
@@ -44,6 +45,8 @@ class Options:
     """Smaller regions are merged into their neighbours, in the class map, the polygons and the areas."""
     zones: Zones | None = None
     """Where areas are wanted for, too."""
+    mosaic: Priority | None = None
+    """Whether files that touch or overlap are one scene, and which of them goes first."""
     aoi: Aoi | None = None
     """What of the scenes is wanted; all by default."""
     overwrite: bool = False
@@ -87,8 +90,9 @@ class SceneOutcome:
     """What the user named or what was found in a folder."""
     id: str
     """Name of its outputs."""
-    status: Literal["done", "failed", "unchanged", "outside"]
-    """``unchanged``: the same scene, model and options were finished before. ``outside``: no pixel is wanted."""
+    status: Literal["done", "failed", "unchanged", "outside", "joined"]
+    """``unchanged``: the same scene, model and options were finished before. ``outside``: no pixel is wanted.
+    ``joined``: it is part of a mosaic, whose outcome is that of the file that goes first in it."""
     error: str | None = None
     """Reason and mend, where it failed; the reason, where it is outside."""
     seconds: float = 0.0
@@ -150,6 +154,11 @@ class Summary:
     def n_outside(self) -> int:
         """Inputs of which nothing is wanted."""
         return self._count("outside")
+
+    @property
+    def n_scenes(self) -> int:
+        """Inputs, the files of a mosaic counted as one."""
+        return len(self.outcomes) - self._count("joined")
 
     def _count(self, status: str) -> int:
         return sum(o.status == status for o in self.outcomes)

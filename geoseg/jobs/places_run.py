@@ -97,6 +97,8 @@ def _said(error: Exception, name: str) -> str:
 
 def tell(outcome: SceneOutcome, listen: Listener) -> None:
     """Tell what became of a place."""
+    assert outcome.status != "outside"  # of areas of interest and mosaics, which places have not
+    assert outcome.status != "joined"
     for note in outcome.notes:
         listen(Event(kind="note", scene=outcome.id, text=note))
     listen(Event(kind=outcome.status, scene=outcome.id, text=outcome.error or "", pixels=outcome.pixels))

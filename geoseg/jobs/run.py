@@ -25,7 +25,9 @@ from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
 from geoseg.scene.guard import is_remote, without_query
+from geoseg.scene.mosaic import joined, mosaics
 from geoseg.scene.open import open_scene, scene_name
+from geoseg.scene.scene import Scene
 
 __all__ = ["plan_run", "run"]
 
@@ -50,6 +52,9 @@ def plan_run(
         listen: Told what was decided.
     """
     taken = set(_OWN_NAMES)
+    if options.mosaic is not None:
+        yield from _plan_mosaics(rasters, model, options, at_once, listen, taken)
+        return
     for href in rasters:
         # before anything can fail: a file that is mended until the next run must not shift the names of others
         wanted = safe_name(scene_name(href))
@@ -61,33 +66,69 @@ def plan_run(
             )
             listen(Event(kind="note", scene=name, text=text))
         try:
-            scene = open_scene(
-                href,
-                bands=options.bands,
-                scale=options.scale,
-                offset=options.offset,
-                mask_clouds=options.mask_clouds,
-            )
-            scene = replace(scene, id=name)
-            scene, notes = (scene, ()) if options.choices.force else at_gsd_of(model, scene)
-            inside = None if options.aoi is None else options.aoi.inside(scene.geobox)
-            if options.aoi is not None and inside is None:
-                reason = f"{printable(href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
-                listen(Event(kind="outside", scene=name, text=reason))
-                yield SceneOutcome(href=href, id=name, status="outside", error=reason)
-                continue
-            recipe = recipe_for(scene, model, options.choices, inside=inside)
-            recipe = replace(recipe, notes=(*notes, *recipe.notes))
-            plan = ScenePlan(recipe=recipe, blocks=plan_blocks(scene, block_size=options.block_size, at_once=at_once))
+            scene = replace(_opened(href, options), id=name)
+            plan = _planned(scene, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
-            message = named(error, href)
-            listen(Event(kind="failed", scene=href, text=message))
-            yield SceneOutcome(href=href, id="", status="failed", error=message)
-            continue
-        for note in recipe.notes:
-            listen(Event(kind="note", scene=scene.id, text=note))
-        listen(Event(kind="planned", scene=scene.id, n_blocks=len(plan.blocks), pixels=scene.height * scene.width))
+            plan = _failed(href, error, listen)
         yield plan
+
+
+def _plan_mosaics(
+    rasters: Sequence[str], model: Model, options: Options, at_once: int, listen: Listener, taken: set[str]
+) -> Iterator[ScenePlan | SceneOutcome]:
+    """Plans of the scenes that the rasters are together; a raster that cannot be opened fails alone."""
+    scenes = []
+    for href in rasters:
+        try:
+            scenes.append(_opened(href, options))
+        except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
+            yield _failed(href, error, listen)
+    for group in mosaics(scenes, options.mosaic or "order"):
+        scene = joined(group) if len(group) > 1 else group[0]
+        scene = replace(scene, id=_unique(safe_name(scene.id), taken))
+        try:
+            if len(group) > 1:
+                listen(Event(kind="note", scene=scene.id, text=_mosaic_note(group, scene)))
+            plan = _planned(scene, model, options, at_once, listen)
+        except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
+            plan = _failed(scene.href, error, listen)
+        yield plan
+        for other in group[1:]:
+            yield SceneOutcome(href=other.href, id=scene.id, status="joined")
+
+
+def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
+    names = ", ".join(printable(s.id) for s in group[:10]) + (" ..." if len(group) > 10 else "")
+    return f"one scene of {len(group)} files, {scene.width} x {scene.height} px, those that go first first: {names}"
+
+
+def _opened(href: str, options: Options) -> Scene:
+    return open_scene(
+        href, bands=options.bands, scale=options.scale, offset=options.offset, mask_clouds=options.mask_clouds
+    )
+
+
+def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen: Listener) -> ScenePlan | SceneOutcome:
+    """The plan of a scene that has its id; what became of it where nothing of it is wanted."""
+    there, notes = (scene, ()) if options.choices.force else at_gsd_of(model, scene)
+    inside = None if options.aoi is None else options.aoi.inside(there.geobox)
+    if options.aoi is not None and inside is None:
+        reason = f"{printable(scene.href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
+        listen(Event(kind="outside", scene=scene.id, text=reason))
+        return SceneOutcome(href=scene.href, id=scene.id, status="outside", error=reason)
+    recipe = recipe_for(there, model, options.choices, inside=inside)
+    recipe = replace(recipe, notes=(*notes, *recipe.notes))
+    plan = ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
+    for note in recipe.notes:
+        listen(Event(kind="note", scene=scene.id, text=note))
+    listen(Event(kind="planned", scene=scene.id, n_blocks=len(plan.blocks), pixels=there.height * there.width))
+    return plan
+
+
+def _failed(href: str, error: Exception, listen: Listener) -> SceneOutcome:
+    message = named(error, href)
+    listen(Event(kind="failed", scene=href, text=message))
+    return SceneOutcome(href=href, id="", status="failed", error=message)
 
 
 def _unique(name: str, taken: set[str]) -> str:

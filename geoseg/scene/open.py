@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from geoseg.errors import ParameterError
 from geoseg.scene.assemble import files_fingerprint
+from geoseg.scene.mosaic import mosaic_fingerprint
 from geoseg.scene.names import COMMON_NAMES
 from geoseg.scene.products.naip import ORDER, is_unnamed_quad
 from geoseg.scene.products.recognise import opener_of, scene_name
@@ -76,4 +77,6 @@ def current_fingerprint(scene: Scene) -> str:
     Raises:
         SceneError: If a file cannot be read any more.
     """
+    if scene.members:
+        return mosaic_fingerprint(scene.members, [current_fingerprint(m.scene) for m in scene.members])
     return files_fingerprint(scene.files) if scene.files else fingerprint(scene.href)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geoseg.scene.gsd import gsd_axes_m
+from geoseg.scene.mosaic_reader import MosaicReader
 from geoseg.scene.read import SceneReader
 from geoseg.scene.scene import Scene
 
@@ -113,7 +114,7 @@ class ResampledReader:
     Going down a scene, each source row is read once: those that the next rows share are held.
     """
 
-    def __init__(self, scene: Scene, reader: SceneReader) -> None:
+    def __init__(self, scene: Scene, reader: SceneReader | MosaicReader) -> None:
         """Prepare to read.
 
         Args:

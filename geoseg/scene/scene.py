@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-__all__ = ["Band", "Pixels", "Quality", "Sampling", "Scene"]
+__all__ = ["Band", "Member", "Pixels", "Quality", "Sampling", "Scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,8 @@ class Scene:
     """Where its pixels are, if not in files."""
     source: "Scene | None" = None
     """The scene whose pixels are resampled onto this one's grid; None where the files' own are read."""
+    members: "tuple[Member, ...]" = ()
+    """The scenes of a mosaic, those that go first first; none where this is not one."""
     fingerprint: str = ""
     """Hash of what identifies the content: size, times, head and tail of the files."""
 
@@ -122,3 +124,15 @@ class Scene:
     def width(self) -> int:
         """Columns."""
         return int(self.geobox.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A scene of a mosaic, on its grid."""
+
+    scene: Scene
+    """Its pixels."""
+    row_off: int
+    """Its first row in the mosaic."""
+    col_off: int
+    """Its first column."""
