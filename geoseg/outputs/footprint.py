@@ -81,7 +81,8 @@ def _cut(outline: Any) -> Footprint | None:
     west, south, east, north = outline.bounds
     world = shapely.box(-180, -90, 180, 90)
     if east - west >= 360:
-        shapes, bbox = [shapely.box(-180, south, 180, north)], (-180.0, south, 180.0, north)
+        turns = [translate(outline, 360.0 * turn).intersection(world) for turn in range(-2, 3)]
+        shapes, bbox = [shapely.union_all(turns)], (-180.0, south, 180.0, north)
     else:
         shift = 360 * np.floor((west + 180) / 360)
         west, east = west - shift, east - shift

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pystac
 import pytest
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geoseg.errors import ParameterError
 from geoseg.legend import Legend
@@ -162,6 +164,22 @@ def test_a_polar_footprint_holds_the_pole_and_no_more() -> None:
     shape = shapely.geometry.shape(where.geometry)
     assert shape.contains(shapely.Point(45, 89.9))
     assert not shape.contains(shapely.Point(45, 70))
+
+
+@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
+def test_a_footprint_round_a_pole_has_the_area_of_the_grid(crs: str, pole: int) -> None:
+    where = footprint(GeoBox((300, 300), Affine(1000, 0, -150_000, 0, -1000, 150_000), crs))
+    assert where is not None
+
+    def area(shape: Any, own: str) -> float:
+        equal = Transformer.from_crs(own, f"+proj=laea +lat_0={pole} +datum=WGS84", always_xy=True)
+        there = shapely.transform(shape, lambda xy: np.column_stack(equal.transform(*xy.T)))
+        return float(there.area)
+
+    expected = area(shapely.segmentize(shapely.box(-150_000, -150_000, 150_000, 150_000), 500), crs)
+    assert area(shapely.segmentize(shapely.geometry.shape(where.geometry), 0.05), "OGC:CRS84") == pytest.approx(
+        expected, rel=1e-3
+    )
 
 
 def test_a_grid_beyond_the_disc_has_the_outline_that_can_be_placed_or_none() -> None:
