@@ -16,6 +16,7 @@ __all__ = ["ScenePlan", "check_block_size", "plan_blocks"]
 # only how much is lost with a block.
 _MAX_BLOCK_WIDTH = 9 * TILE
 _MAX_BLOCK_HEIGHT = 32 * TILE
+_RESAMPLING = 224 << 20  # rows of the source that are held, and those that are weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class ScenePlan:
         if probabilities:
             # the rows of two lattice rows, one decided and one written, and the writer's strip of tiles
             outputs += n_classes * (2 * window + TILE) * width
-        return strips + pieces + batch + outputs
+        return strips + pieces + batch + outputs + (_RESAMPLING if recipe.scene.source is not None else 0)
 
 
 def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1) -> tuple[Block, ...]:
@@ -95,13 +96,21 @@ def plan_blocks(scene: Scene, *, block_size: int | None = None, at_once: int = 1
         check_block_size(block_size)
         height = width = block_size
     else:
-        width = _even(scene.width, _MAX_BLOCK_WIDTH)
+        width = _even(scene.width, _max_width(scene))
         height = _even(scene.height, _MAX_BLOCK_HEIGHT)
         if at_once > 1:
             down = math.ceil(2 * at_once / math.ceil(scene.width / width))
             # rounded down to whole tiles: rounded up, there would be fewer than asked for
             height = min(height, max(TILE, scene.height // down // TILE * TILE))
     return tuple(blocks(scene.height, scene.width, block_height=height, block_width=width))
+
+
+def _max_width(scene: Scene) -> int:
+    """Most columns of a block: fewer where each is the mean of several columns that are read."""
+    if scene.source is None:
+        return _MAX_BLOCK_WIDTH
+    factor = max(1.0, scene.source.width / scene.width)
+    return max(2 * TILE, int(_MAX_BLOCK_WIDTH / factor) // TILE * TILE)
 
 
 def check_block_size(block_size: int) -> None:

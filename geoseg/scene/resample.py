@@ -25,7 +25,9 @@ __all__ = ["ResampledReader", "resampled"]
 _HALF = 0.5
 """Share of a new pixel that has to be observed."""
 _SLACK = 1e-5  # sums of float32 weights are 1 but for this
-_MAX_HELD_BYTES = 64 << 20
+_MAX_HELD_BYTES = 128 << 20
+_CHUNK_BYTES = 32 << 20
+"""Of source pixels that are weighted at once, as float32."""
 
 
 def resampled(scene: Scene, gsd_m: float) -> Scene:
@@ -96,12 +98,12 @@ class _Taps:
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """Source rows that were read last: the next new rows may need the last of them."""
+    """Source rows that were read last, as they are stored: the next new rows may need the last of them."""
 
     row: int
     cols: tuple[int, int]
-    values: NDArray[np.float32]  # (band, row, col), 0 where not valid
-    valid: NDArray[np.float32]  # (row, col), 1 or 0
+    pixels: NDArray[Any]  # (band, row, col)
+    valid: NDArray[np.bool_]  # (row, col)
 
     @property
     def end(self) -> int:
@@ -111,7 +113,8 @@ class _Held:
 class ResampledReader:
     """Reads windows of a scene that `resampled` made. One thread only, as `SceneReader`.
 
-    Going down a scene, each source row is read once: those that the next rows share are held.
+    Going down a scene, each source row is read once: those that the next rows share are held. Memory is that of the
+    rows held, as they are stored, at most 128 MiB, and some 100 MiB for the rows that are weighted at once.
     """
 
     def __init__(self, scene: Scene, reader: SceneReader | MosaicReader) -> None:
@@ -155,19 +158,31 @@ class ResampledReader:
         Raises:
             SceneError: If the file cannot be read there.
         """
-        down = _Taps.of(row, row + height, length=self._source.height, new_length=self._scene.height)
         across = _Taps.of(col, col + width, length=self._source.width, new_length=self._scene.width)
-        held = self._rows(down.span, across.span)
+        first, last = across.span
+        per_row = (last - first) * 4 * (len(self._scene.bands) + 1) * self._source.height / self._scene.height
+        n_rows = max(1, int(_CHUNK_BYTES / per_row))
+        parts = [self._some(r, min(n_rows, row + height - r), across) for r in range(row, row + height, n_rows)]
+        return np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
+
+    def _some(self, row: int, height: int, across: _Taps) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """A few rows of a window."""
+        down = _Taps.of(row, row + height, length=self._source.height, new_length=self._scene.height)
+        start, end = down.span
+        held = self._rows((start, end), across.span)
+        inside = slice(start - held.row, end - held.row)
+        valid = held.valid[inside]
+        with np.errstate(over="ignore"):
+            values = np.where(valid, held.pixels[:, inside], 0).astype(np.float32)
 
         def summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            # fewer numbers are left for the second axis if the one that shrinks more goes first: rows, which are whole
-            return across.sums(down.sums(values, held.row, values.ndim - 2), held.cols[0], values.ndim - 1)
+            return across.sums(down.sums(values, start, values.ndim - 2), held.cols[0], values.ndim - 1)
 
-        seen, values = summed(held.valid), summed(held.values)
-        valid = seen >= _HALF - _SLACK
+        seen, values = summed(valid.astype(np.float32)), summed(values)
+        observed = seen >= _HALF - _SLACK
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.where(valid, values / seen, np.float32(0))
-        return values, valid
+            values = np.where(observed, values / seen, np.float32(0))
+        return values, observed
 
     def _rows(self, rows: tuple[int, int], cols: tuple[int, int]) -> _Held:
         """Source rows that cover those asked for, with those that were held before where they serve."""
@@ -178,17 +193,15 @@ class ResampledReader:
         if start < rows[1]:
             block_rows = self._source.block_shape[0]
             end = min(-(-rows[1] // block_rows) * block_rows, self._source.height)
-            if (end - start) * (cols[1] - cols[0]) * 4 * len(self._scene.bands) > _MAX_HELD_BYTES:
+            per_row = (cols[1] - cols[0]) * self._reader.dtype.itemsize * len(self._scene.bands)
+            if (end - start) * per_row > _MAX_HELD_BYTES:
                 end = rows[1]  # GDAL's cache has to do
             pixels, valid = self._reader.read(start, cols[0], end - start, cols[1] - cols[0])
-            with np.errstate(over="ignore"):
-                values = np.where(valid, pixels, 0).astype(np.float32)
-            seen = valid.astype(np.float32)
             if held is not None:
                 kept = slice(rows[0] - held.row, None)
-                values = np.concatenate((held.values[:, kept], values), axis=1)
-                seen = np.concatenate((held.valid[kept], seen))
-            held = _Held(row=rows[0], cols=cols, values=values, valid=seen)
+                pixels = np.concatenate((held.pixels[:, kept], pixels), axis=1)
+                valid = np.concatenate((held.valid[kept], valid))
+            held = _Held(row=rows[0], cols=cols, pixels=pixels, valid=valid)
             self._held = held
         assert held is not None
         return held
