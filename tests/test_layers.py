@@ -86,6 +86,7 @@ def test_every_room_is_in_the_order() -> None:
         ["run", "--help"],
         ["--version"],
         ["models", "--help"],
+        ["check", "--help"],
         ["vectorize", "--help"],
         ["areas", "--help"],
         ["train", "--help"],

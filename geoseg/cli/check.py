@@ -29,8 +29,9 @@ def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> i
 
     aoi = aoi_of(asked)
     loaded = load_model(model)
-    pixels = {name: asked[name] for name in ("bands", "scale", "offset")}
-    verdicts = [_verdict(href, loaded, pixels, aoi) for href in find_rasters(inputs)]
+    pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
+    scenes = find_rasters(inputs, band_files=asked["band_files"])
+    verdicts = [_verdict(href, loaded, pixels, aoi) for href in scenes]
     if as_json:
         click.echo(json.dumps({"model": loaded.card.name, "scenes": verdicts}, indent=2))
     else:

@@ -72,6 +72,23 @@ def test_a_wrong_unit_offset_or_order_is_refused_by_name_and_the_option_mends_it
     assert geoseg_command(*asked, *right).code == 0
 
 
+def test_files_of_one_band_each_are_a_scene_and_a_mask_of_clouds_that_is_not_there_is_said(
+    geoseg_command: Command, tmp_path: Path
+) -> None:
+    with rasterio.open(SCENE) as dataset:
+        for index, name in enumerate(dataset.descriptions, 1):
+            with rasterio.open(tmp_path / f"x_{name}.tif", "w", **dataset.profile | {"count": 1}) as out:
+                out.write(dataset.read(index), 1)
+    words = ["check", tmp_path, "-m", "landcover-unet", "--scale", 0.0001, "--band-files", "*_{band}.tif"]
+    together = geoseg_command(*words, "--json")
+    assert together.code == 0, together.out
+    (verdict,) = json.loads(together.out)["scenes"]
+    assert verdict["bands"] == "blue,green,red,nir,swir16"
+    clouded = geoseg_command("check", SCENE, "-m", "landcover-unet", "--mask-clouds")
+    assert clouded.code == 1
+    assert "has no mask of clouds of its own" in clouded.out
+
+
 def test_a_run_refuses_what_it_doubts_and_goes_on_with_force(
     write_scene: WriteScene, geoseg_command: Command, tmp_path: Path
 ) -> None:
