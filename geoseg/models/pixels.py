@@ -25,6 +25,8 @@ _LEAFY = 0.2
 """Near infrared minus red of dense leaves; an offset does not change it."""
 _LEAF_RED = 0.1
 """Red reflectance that the darkest dense leaves stay below, haze included."""
+_LIFTED = 0.09
+"""Reflectance that the darkest pixels of every band reach where 0.1 was added to all."""
 _LEAF_DARK = 0.2
 """Reflectance that leaves stay below in all visible bands, haze included."""
 _PEAK = 0.1
@@ -144,9 +146,14 @@ def _leaves(values: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.flo
 
 
 def _offset_missing(values: NDArray[np.float32], bands: Sequence[str]) -> bool | None:
-    """Whether even the darkest leaves are too bright in red; None where there are no leaves."""
+    """Whether even the darkest leaves are too bright in red, and nothing is dark in any band; None without leaves.
+
+    Haze brightens leaves, too, but neither water and shadow in the infrared nor all bands alike.
+    """
     red = _leaves(values, bands)
-    return None if red is None else float(np.quantile(red, 0.05)) >= _LEAF_RED
+    if red is None:
+        return None
+    return float(np.quantile(red, 0.05)) >= _LEAF_RED and float(np.quantile(values, 0.01, axis=0).min()) >= _LIFTED
 
 
 def _offset_twice(values: NDArray[np.float32], bands: Sequence[str]) -> bool:

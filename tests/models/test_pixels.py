@@ -144,6 +144,17 @@ def test_land_that_training_never_saw_is_far_from_it_and_mended_by_no_option() -
     assert doubt_of(snow, names, reflectance=True, quantiles={}) is None
 
 
+def test_haze_over_leaves_is_no_offset_where_there_is_water_or_shadow() -> None:
+    rng = np.random.default_rng(2)
+    leaves = rng.normal([0.16, 0.15, 0.12, 0.42], 0.01, (4000, 4))
+    water = rng.normal([0.15, 0.13, 0.10, 0.05], 0.01, (100, 4))
+    hazy = np.concatenate((leaves, water)).astype(np.float32)
+    assert doubt_of(hazy, BANDS[:4], reflectance=True, quantiles={}) is None
+    offset = doubt_of(hazy + np.float32(0.1), BANDS[:4], reflectance=True, quantiles={})
+    assert offset is not None
+    assert offset.shift == -0.1
+
+
 def test_too_few_pixels_say_nothing() -> None:
     assert doubt_of(np.full((399, 3), 5000, np.float32), RGB[:3], reflectance=True, quantiles={}) is None
     assert doubt_of(np.full((400, 3), 5000, np.float32), RGB[:3], reflectance=True, quantiles={}) is not None
