@@ -92,6 +92,12 @@ _WITH_MODEL = (
     metavar="COLUMN",
     help="Of a REFERENCE of polygons or points: their class, a name or the value in PREDICTION [class].",
 )
+@click.option(
+    "--elsewhere",
+    metavar="CLASS",
+    help="Of a REFERENCE of polygons: the class of what none covers, where they are all that there are, such as "
+    "background [not known].",
+)
 @click.option("--kappa", is_flag=True, help="Also kappa, which is not recommended.")
 @click.option("--json", "as_json", is_flag=True, help="All tables as JSON on stdout, in place of the shown ones.")
 @band_options
@@ -132,7 +138,8 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
         legend=asked["legend"],
         borders=_borders(asked),
         instances=asked["instances"],
-        class_column=_class_column(asked["class_column"], truth),
+        class_column=_class_column(asked, truth),
+        elsewhere=asked["elsewhere"],
         zones=zones_of(asked),
         level=asked["level"] / 100,
         kappa=asked["kappa"],
@@ -229,12 +236,13 @@ def _borders(asked: dict[str, Any]) -> "BorderRule | None":
     return BorderRule(**given)
 
 
-def _class_column(asked: str | None, reference: str) -> str:
+def _class_column(asked: dict[str, Any], reference: str) -> str:
     from geoseg.evaluate.vector_reference import is_vector
 
-    if asked is not None and not is_vector(reference):
-        raise click.UsageError("--class-column is of no use for a reference of rasters")
-    return "class" if asked is None else asked
+    for name in ("class_column", "elsewhere"):
+        if asked[name] is not None and not is_vector(reference):
+            raise click.UsageError(f"--{name.replace('_', '-')} is of no use for a reference of rasters")
+    return asked["class_column"] or "class"
 
 
 def _show(found: "Evaluated") -> None:

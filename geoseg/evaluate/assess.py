@@ -12,6 +12,7 @@ from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.plan import Matching
 from geoseg.evaluate.ruler import BorderRule
 from geoseg.evaluate.scene_scores import score_scene
+from geoseg.evaluate.vector_reference import is_vector, read_vector_reference
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import open_class_raster
 
@@ -28,6 +29,8 @@ def evaluate_map(
     legend: Legend | None = None,
     reference_legend: Legend | None = None,
     confidence: "xr.DataArray | str | os.PathLike[str] | None" = None,
+    class_column: str = "class",
+    elsewhere: str | None = None,
     matching: Matching | None = None,
     borders: BorderRule | None = None,
     instances: Sequence[str] = (),
@@ -42,11 +45,13 @@ def evaluate_map(
 
     Args:
         prediction: (rows, cols) uint8 class map with a CRS, or a raster file.
-        reference: What is true, likewise.
+        reference: What is true, likewise; or a vector file of polygons or points.
         legend: Classes of the prediction; by default the names it comes with, else the values that are there.
         reference_legend: Classes of the reference, likewise.
         confidence: uint8 percent on the grid of the prediction, 255 where there is none; an array for an array, a file
             for a file.
+        class_column: Of a reference of polygons or points: their class, a name or a value.
+        elsewhere: Of a reference of polygons: the class of what none covers; None where it is not known.
         matching: Crosswalk, and classes to leave out.
         borders: What is a border in the right place, where that is wanted.
         instances: Classes, by name or value, whose objects are to be found.
@@ -62,7 +67,10 @@ def evaluate_map(
         >>> found.summary_table(), found.class_table()  # doctest: +SKIP
     """
     one = _source("the prediction", prediction, legend, confidence)
-    two = _source("the reference", reference, reference_legend, None)
+    if isinstance(reference, str | os.PathLike) and is_vector(os.fspath(reference)):
+        two = read_vector_reference(os.fspath(reference), column=class_column, elsewhere=elsewhere).on(one.geobox)
+    else:
+        two = _source("the reference", reference, reference_legend, None)
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
         found = score_scene("map", one, two, pool, matching=matching, borders=borders, instances=instances, zones=zones)
     return Evaluation.of([found], level=level, zone_ids=() if zones is None else zones.ids)

@@ -74,7 +74,10 @@ def _draws(n: int, k: int, draws: int, seed: int) -> Iterator[NDArray[np.float64
     rng = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // max(n, k))
     for first in range(0, draws, step):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=min(step, draws - first)).astype(np.float64)
+        m = min(step, draws - first)
+        # in a tenth of the time that multinomial takes
+        drawn = rng.integers(0, n, size=(m, n)) + n * np.arange(m)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=m * n).reshape(m, n).astype(np.float64)
 
 
 def _drawn(units: Margins, counts: NDArray[np.float64]) -> Margins:

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from geoseg.change.index import NONE
 from geoseg.evaluate.instances import Overlaps
 from geoseg.evaluate.plan import Plan
+from geoseg.evaluate.vector_reference import PolygonPixels
 from geoseg.inference.lattice import Block
 from geoseg.vector.label import label_components
 
@@ -38,6 +39,8 @@ class _Side:
     """(n, 2) row and column of its first pixel in the map."""
     rim: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
     """Labels of the first and last row, and of the first and last column; 0 for none."""
+    number: NDArray[np.int64] | None
+    """(n,) of the object that each is a piece of, where that is known; else pieces that touch are of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +58,8 @@ class _Pieces:
 def find_objects(plan: Plan, things: Sequence[int], executor: Executor) -> Overlaps:
     """The objects of some classes in both maps, and what they have in common.
 
-    An object is a 4-connected component of pixels of one class, whatever blocks it crosses. Memory: the blocks in work,
+    An object is a 4-connected component of pixels of one class, whatever blocks it crosses; or, of a reference of
+    polygons, a polygon. Memory: the blocks in work,
     some 16 bytes a pixel, their rims, and some 50 bytes for each piece of an object in a block.
 
     Args:
@@ -77,8 +81,9 @@ def overlaps_of(
 
 
 def _find(plan: Plan, wanted: NDArray[np.bool_], block: Block) -> _Pieces:
-    both = plan.pixels(block)
-    return _pieces(block, both.truth, both.mapped, both.confidence, wanted)
+    both, read = plan.pixels(block), plan.reference.read
+    features = read.features(block) if isinstance(read, PolygonPixels) else None
+    return _pieces(block, both.truth, both.mapped, both.confidence, wanted, features)
 
 
 def _pieces(
@@ -87,12 +92,18 @@ def _pieces(
     mapped: NDArray[np.uint8],
     confidence: NDArray[np.uint8] | None,
     wanted: NDArray[np.bool_],
+    features: NDArray[np.int32] | None = None,
 ) -> _Pieces:
     known = truth != NONE
     labels, sides = [], []
     for side in (truth, mapped):
-        found = label_components(np.where(wanted[side], side, np.uint8(NONE)), nodata=NONE)
-        n, ids = len(found), np.ascontiguousarray(found.labels)
+        number = None
+        if side is truth and features is not None:
+            ids, classes, number = _numbered(features, side, wanted)
+        else:
+            found = label_components(np.where(wanted[side], side, np.uint8(NONE)), nodata=NONE)
+            ids, classes = np.ascontiguousarray(found.labels), found.class_id
+        n = len(classes)
         pixels, unknown = np.zeros((2, n + 1), dtype=np.int64)
         percent = np.zeros((n + 1, 2), dtype=np.int64)
         place = np.full((n + 1, 2), -1, dtype=np.int64)
@@ -108,12 +119,13 @@ def _pieces(
         rim = tuple(line.copy() for line in (ids[0], ids[-1], ids[:, 0], ids[:, -1]))
         sides.append(
             _Side(
-                classes=found.class_id,
+                classes=classes,
                 pixels=pixels[1:],
                 unknown=unknown[1:],
                 confidence=percent[1:],
                 place=place[1:] + np.array((block.row_off, block.col_off), dtype=np.int64),
                 rim=(rim[0], rim[1], rim[2], rim[3]),
+                number=number,
             )
         )
         labels.append(ids)
@@ -122,6 +134,17 @@ def _pieces(
     unique, common = np.unique(key, return_counts=True)
     pairs = np.stack([unique >> 32, unique & 0xFFFFFFFF], axis=1)
     return _Pieces(block=block, sides=(sides[0], sides[1]), pairs=pairs, common=common.astype(np.int64))
+
+
+def _numbered(
+    features: NDArray[np.int32], side: NDArray[np.uint8], wanted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
+    """Labels from 1 of the objects in a block, 0 for none, their classes, and their numbers in the file."""
+    kept = np.where(wanted[side], features, 0)
+    numbers, first, at = np.unique(kept, return_index=True, return_inverse=True)
+    skip = int(numbers[0] == 0)
+    ids = (at.reshape(kept.shape) + 1 - skip).astype(np.int32)
+    return ids, side.ravel()[first[skip:]], numbers[skip:].astype(np.int64)
 
 
 @njit(nogil=True, cache=True)
@@ -202,7 +225,12 @@ def _in_order(group: NDArray[np.int32], place: NDArray[np.int64]) -> NDArray[np.
 
 
 def _seams(pieces: list[_Pieces], s: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n, 2) pieces of objects that touch across a seam and are of one class."""
+    """(n, 2) pieces of one object: those that touch across a seam and are of one class, or have one number."""
+    numbers = [p.sides[s].number for p in pieces]
+    if all(number is not None for number in numbers):
+        number = np.concatenate([number for number in numbers if number is not None])
+        _, first_of, which = np.unique(number, return_index=True, return_inverse=True)
+        return np.stack([np.arange(len(number)), first_of[which]], axis=1)
     at = {(p.block.row_off, p.block.col_off): i for i, p in enumerate(pieces)}
     edges = [np.zeros((0, 2), dtype=np.int64)]
     for i, p in enumerate(pieces):

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -15,17 +16,18 @@ from geoseg.area.reference import _label_text as text_of  # the same rule for wh
 from geoseg.area.reference import _read_points as read_point_table
 from geoseg.area.reference import places_of
 from geoseg.area.vector_file import FORMATS, checked_file
-from geoseg.area.zone_file import read_zones
+from geoseg.area.zone_file import _read as read_polygon_table
 from geoseg.area.zone_grid import place_zones
-from geoseg.area.zones import Zones
+from geoseg.area.zones import Zones, zones_of
 from geoseg.change.maps import ClassSource
-from geoseg.errors import InputError, printable
+from geoseg.errors import InputError, ParameterError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA, Legend, LegendClass, default_color
 
-__all__ = ["VectorReference", "is_vector", "read_vector_reference"]
+__all__ = ["PolygonPixels", "VectorReference", "is_vector", "read_vector_reference"]
 
 _MOST: Final = 254
+_ROW: Final = "polygon"
 
 
 def is_vector(named: str) -> bool:
@@ -45,13 +47,15 @@ class VectorReference:
     named: bool
     """Whether the classes are names."""
     zones: Zones | None
-    """Polygons, those of a class united; None for points."""
+    """Polygons, a zone each, in the order of the file; None for points."""
     points: NDArray[np.float64] | None
     """(n, 2) x and y of points; None for polygons."""
     crs: Any
     """Of the points."""
     values: NDArray[np.uint8]
     """(n,) class value of each zone or point."""
+    elsewhere: int = NODATA
+    """Class value of what no polygon covers; nodata where the file says nothing of it."""
 
     def on(self, geobox: GeoBox) -> ClassSource:
         """As the reference of a map with this grid; a pixel has the class that its centre, or a point in it, has.
@@ -77,11 +81,16 @@ class VectorReference:
             extend=extend,
         )
 
-    def _polygons(self, geobox: GeoBox) -> "_Polygons":
+    def _polygons(self, geobox: GeoBox) -> "PolygonPixels":
         assert self.zones is not None
         placed = place_zones(self.zones, geobox)
         parts, piece = shapely.get_parts(placed.pieces, return_index=True)
-        return _Polygons(parts=parts, values=self.values[placed.zone[piece]], tree=shapely.STRtree(parts))
+        return PolygonPixels(
+            parts=parts,
+            feature=placed.zone[piece],
+            values=np.append(np.uint8(self.elsewhere), self.values),
+            tree=shapely.STRtree(parts),
+        )
 
     def _points(self, geobox: GeoBox) -> "_Points":
         assert self.points is not None
@@ -93,31 +102,36 @@ class VectorReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Polygons:
-    """Gives blocks of polygons; where they overlap, the class that comes later in the file counts."""
+class PolygonPixels:
+    """Gives blocks of polygons; where they overlap, the one that comes later in the file counts."""
 
-    parts: NDArray[Any]  # in (column, -row)
+    parts: NDArray[Any]
+    """(p,) polygons in (column, -row)."""
+    feature: NDArray[np.int64]
+    """(p,) which polygon of the file each is of, ascending where they overlap."""
     values: NDArray[np.uint8]
+    """(n + 1,) class value of what no polygon covers, and of each polygon of the file."""
     tree: Any
+    """Finds the parts that are near a block."""
 
     @property
     def n(self) -> int:
+        """Parts on the map."""
         return len(self.parts)
 
-    def __call__(self, block: Block) -> tuple[NDArray[np.uint8], None]:
-        out = np.full((block.height, block.width), NODATA, dtype=np.uint8)
-        near = np.sort(self.tree.query(shapely.box(block.col_off, -block.row_end, block.col_end, -block.row_off)))
+    def features(self, block: Block) -> NDArray[np.int32]:
+        """(rows, cols) number of the polygon that each pixel's centre lies in, counted from 1; 0 for none."""
+        out = np.zeros((block.height, block.width), dtype=np.int32)
+        near = self.tree.query(shapely.box(block.col_off, -block.row_end, block.col_end, -block.row_off))
         if len(near):
-            to_map = _shifted(block)
-            shapes = zip(self.parts[near], self.values[near].tolist(), strict=True)
-            rasterize(shapes, out=out, transform=to_map)
-        return out, None
+            near = near[np.argsort(self.feature[near], kind="stable")]
+            shapes = zip(self.parts[near], (self.feature[near] + 1).tolist(), strict=True)
+            rasterize(shapes, out=out, transform=Affine(1, 0, block.col_off, 0, -1, -block.row_off))
+        return out
 
-
-def _shifted(block: Block) -> Any:
-    from affine import Affine
-
-    return Affine(1, 0, block.col_off, 0, -1, -block.row_off)
+    def __call__(self, block: Block) -> tuple[NDArray[np.uint8], None]:
+        """Class values of a block."""
+        return self.values[self.features(block)], None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,20 +154,26 @@ class _Points:
         return out, None
 
 
-def read_vector_reference(source: str, *, column: str) -> VectorReference:
+def read_vector_reference(source: str, *, column: str, elsewhere: str | None = None) -> VectorReference:
     """The labelled polygons or points of a vector file.
 
     Args:
         source: A local GeoPackage, shapefile, FlatGeobuf, GeoJSON or GeoParquet, or ``FILE:LAYER``.
-        column: The class of each, a name, or the value that it has in the prediction. Points without one are left out.
+        column: The class of each, a name, or the value that it has in the prediction. Those without one are left out.
+        elsewhere: Class of what no polygon covers, where the polygons are all that there are of theirs; None where
+            nothing is known of it.
 
     Raises:
         InputError: If it cannot be read, holds neither polygons nor points, lacks a CRS, or has too many classes.
-        ParameterError: If it has no such column.
+        ParameterError: If it has no such column, or points are said to be all that there are.
     """
     checked_file(source, "a reference")
     name = printable(source)
     if _holds_points(source):
+        if elsewhere is not None:
+            raise ParameterError(
+                f"{name} holds points, and what lies between points is not known: leave --elsewhere out"
+            )
         table, _ = read_point_table(source)
         if column not in table:
             known = ", ".join(printable(c) for c in table.columns if c != table.geometry.name)
@@ -168,10 +188,25 @@ def read_vector_reference(source: str, *, column: str) -> VectorReference:
         return VectorReference(
             name=name, legend=legend, named=named, zones=None, points=xy, crs=table.crs, values=values
         )
-    zones = read_zones(source, id_column=column)
-    legend, named, values = _classes([text_of(v) for v in zones.ids.tolist()], name)
+    frame = read_polygon_table(*checked_file(source, "a reference"), column)
+    texts = [text_of(v) for v in frame[column].tolist()]
+    labelled = np.array([t != "" for t in texts], dtype=np.bool_)
+    if not labelled.any():
+        raise InputError(f"{name}: none of its polygons has a class in {printable(column)!r}")
+    rest = [] if elsewhere is None else [elsewhere]
+    legend, named, values = _classes([*(t for t in texts if t), *rest], name)
+    # a zone for each, so that each is an object of its own
+    frame = frame.loc[labelled].reset_index(drop=True)
+    zones = zones_of(frame.assign(**{_ROW: np.arange(len(frame))}), _ROW, name=name)
     return VectorReference(
-        name=name, legend=legend, named=named, zones=zones, points=None, crs=zones.crs, values=values
+        name=name,
+        legend=legend,
+        named=named,
+        zones=zones,
+        points=None,
+        crs=zones.crs,
+        values=values[: len(frame)],
+        elsewhere=NODATA if elsewhere is None else int(values[-1]),
     )
 
 

@@ -33,7 +33,7 @@ from geoseg.scene.guard import without_query
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EvaluateOptions", "Evaluated", "check_output", "evaluate_files", "pairs_of"]
+__all__ = ["EvaluateOptions", "Evaluated", "check_output", "evaluate_files", "pairs_of", "vectors_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,8 @@ class EvaluateOptions:
     """Classes, by name or value, whose objects are to be found."""
     class_column: str = "class"
     """Of a reference of polygons or points."""
+    elsewhere: str | None = None
+    """Class of what no polygon of a reference covers."""
     zones: Zones | None = None
     """Where scores are wanted for, too."""
     level: float = 0.95
@@ -110,7 +112,7 @@ def evaluate_files(
     started, began = datetime.now(UTC), time.monotonic()
     if output is not None:
         check_output(output, overwrite=options.overwrite)
-    vectors = read_vector_reference(reference, column=options.class_column) if is_vector(reference) else None
+    vectors = vectors_of(reference, options)
     found = pairs_of(find_references(prediction), reference, is_vectors=vectors is not None)
     for note in found.notes:
         listen(Event(kind="note", scene="scenes", text=note))
@@ -140,6 +142,7 @@ def evaluate_files(
             "ignore": list(options.matching.ignore),
             "legend": options.legend,
             "instances": list(options.instances),
+            "elsewhere": options.elsewhere,
             "borders": None if options.borders is None else asdict(options.borders),
             "level": options.level,
             "zones": None if options.zones is None else options.zones.digest,
@@ -169,6 +172,18 @@ def check_output(output: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise OutputError(f"{printable(output)} is already there: pass --overwrite or choose another --output")
+
+
+def vectors_of(reference: str, options: EvaluateOptions) -> VectorReference | None:
+    """The polygons or points that a reference is; None where it is rasters.
+
+    Raises:
+        InputError: If they cannot be used.
+        ParameterError: If they lack the column, or are points that are said to be all that there are.
+    """
+    if not is_vector(reference):
+        return None
+    return read_vector_reference(reference, column=options.class_column, elsewhere=options.elsewhere)
 
 
 def pairs_of(predictions: Sequence[MapInput], reference: str, *, is_vectors: bool) -> Scored:

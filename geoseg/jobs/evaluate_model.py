@@ -11,11 +11,10 @@ from geoseg.change.maps import source_of_file
 from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
 from geoseg.evaluate.logits import LogitSample, sample_logits
 from geoseg.evaluate.temperature import Temperature, fit_temperature
-from geoseg.evaluate.vector_reference import is_vector, read_vector_reference
 from geoseg.inference.recipe import recipe_for
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.cluster import Pool
-from geoseg.jobs.evaluate import Evaluated, EvaluateOptions, check_output, evaluate_files, pairs_of
+from geoseg.jobs.evaluate import Evaluated, EvaluateOptions, check_output, evaluate_files, pairs_of, vectors_of
 from geoseg.jobs.outcome import Event, Listener, Options
 from geoseg.jobs.run import run
 from geoseg.models.load import Model
@@ -89,9 +88,7 @@ def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
     Raises:
         InputError: If no scene has labelled pixels, or no temperature fits.
     """
-    vectors = None
-    if is_vector(tried.labels):
-        vectors = read_vector_reference(tried.labels, column=tried.scoring.class_column)
+    vectors = vectors_of(tried.labels, tried.scoring)
     scenes = [MapInput(classes=href, name=safe_name(scene_name(href))) for href in tried.rasters]
     pairs = pairs_of(scenes, tried.labels, is_vectors=vectors is not None).pairs
     found: list[LogitSample] = []

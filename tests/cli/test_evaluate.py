@@ -262,6 +262,8 @@ def test_polygons_and_points_are_references_for_every_scene(
     mapped = np.concatenate([pixels(lots, place)[1][:, 40:60] for place in ("north", "mid", "south")])
     assert found["matrix"][0]["water"] == (mapped[:, :10] == 1).sum()
     assert found["matrix"][1]["water"] == (mapped[:, 10:] == 1).sum()
+    everywhere = json.loads(geoseg_command(*words, "--elsewhere", "crop").out)
+    assert everywhere["scenes"][0]["pixels"] == (pixels(lots, "mid")[1] != 255).sum()
     frame.set_geometry(frame.centroid).to_file(tmp_path / "points.gpkg")
     dots = ("evaluate", lots / "maps/mid.tif", tmp_path / "points.gpkg", "--class-column", "kind")
     nowhere = geoseg_command(*dots)

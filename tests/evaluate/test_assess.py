@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +160,16 @@ def test_files_are_scored_as_arrays_are(truth: NDArray[np.uint8], tmp_path: Path
             dataset.write(pixels, 1)
     found = geoseg.evaluate_map(tmp_path / "map.tif", tmp_path / "truth.tif")
     np.testing.assert_array_equal(found.pixels, counted(truth, mapped))
+
+
+def test_a_reference_of_polygons_is_set_on_the_grid_of_the_prediction(truth: NDArray[np.uint8], tmp_path: Path) -> None:
+    left, top = UTM @ (20, 10)
+    frame = gpd.GeoDataFrame({"kind": ["forest"]}, geometry=[shapely.box(left, top - 300, left + 500, top)], crs=32633)
+    frame.to_file(tmp_path / "p.gpkg")
+    found = geoseg.evaluate_map(as_map(truth), tmp_path / "p.gpkg", class_column="kind")
+    inside = truth[10:40, 20:70]
+    assert found.margins.total == (inside != 255).sum()
+    assert found.scores.accuracy == pytest.approx((inside == 2).sum() / (inside != 255).sum())
 
 
 def test_maps_apart_and_maps_without_a_common_pixel_are_refused(truth: NDArray[np.uint8]) -> None:

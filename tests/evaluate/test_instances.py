@@ -1,9 +1,12 @@
 """Objects found and missed."""
 
+from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +19,7 @@ from geoseg.errors import ParameterError
 from geoseg.evaluate import plan as plan_module
 from geoseg.evaluate.instances import THRESHOLDS, ObjectScores, Overlaps, match_objects, object_scores
 from geoseg.evaluate.objects import overlaps_of
-from tests.evaluate.conftest import as_map, mistaken, natural, worked_example
+from tests.evaluate.conftest import UTM, as_map, mistaken, natural, worked_example
 
 
 def of_ids(truth: NDArray[np.int64], mapped: NDArray[np.int64]) -> Overlaps:
@@ -166,6 +169,35 @@ def test_no_cut_into_blocks_changes_an_object(monkeypatch: pytest.MonkeyPatch) -
     assert tables[0].n_reference[0] == label(truth == 1)[1]
     with pytest.raises(ParameterError, match="objects of 'houses' are asked for"):
         geoseg.evaluate_map(as_map(mapped), as_map(truth), instances=("houses",))
+
+
+def test_polygons_of_a_reference_are_objects_of_their_own_for_every_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.full((40, 60), 255, np.uint8)
+    mapped = np.full((40, 60), 1, np.uint8)
+    boxes = [(5, 5, 20, 15), (5, 15, 20, 30), (25, 5, 35, 50)]  # the first two touch
+    for top, left, bottom, right in boxes[:2]:
+        mapped[top : bottom - 1, left:right] = 2
+    mapped[5:19, 15] = 1  # apart in the map
+    shapes = []
+    for top, left, bottom, right in boxes:
+        (x0, y0), (x1, y1) = UTM @ (left, top), UTM @ (right, bottom)
+        shapes.append(shapely.box(x0, y1, x1, y0))
+        truth[top:bottom, left:right] = 2
+    gpd.GeoDataFrame({"class": ["forest"] * 3}, geometry=shapes, crs=32633).to_file(tmp_path / "p.gpkg")
+    names: Any = {"borders": None, "instances": ("forest",)}
+    for side in (2048, 16):
+        monkeypatch.setattr(plan_module, "BLOCK_PX", side)
+        found = geoseg.evaluate_map(as_map(mapped), tmp_path / "p.gpkg", **names)
+        table = found.object_table()
+        assert table is not None
+        row = table.iloc[0]
+        assert (row.n_reference, row.n_mapped, row.n_found) == (3, 2, 2)
+        assert row.sq == pytest.approx((140 / 150 + 14 * 14 / 225) / 2)
+    joined = geoseg.evaluate_map(as_map(mapped), as_map(truth), **names).object_table()
+    assert joined is not None
+    assert joined.n_reference[0] == 2
 
 
 def test_without_objects_on_one_side_nothing_is_found() -> None:

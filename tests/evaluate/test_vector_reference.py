@@ -32,9 +32,9 @@ def test_polygons_are_rasterized_by_pixel_centres_in_any_cut_and_crs(tmp_path: P
     found = read_vector_reference(f"{tmp_path / 'a.gpkg'}:a", column="kind").on(GRID)
     assert (found.named, found.legend.names) == (True, ("wet", "Dry", "bare"))
     whole = found.read(Block(row_off=0, col_off=0, height=60, width=80))[0]
-    # a class is one zone, the ones that come first in the file lie below
+    # those that come first in the file lie below
     order = {"wet": 1, "dry": 2, "bare": 3}
-    shapes = [(g, v) for k, v in order.items() for g in frame.geometry[frame.kind.str.casefold() == k]]
+    shapes = [(g, order[k.casefold()]) for g, k in zip(frame.geometry, frame.kind, strict=True)]
     expected = rasterize(shapes, out_shape=(60, 80), transform=UTM, fill=255, dtype="uint8")
     np.testing.assert_array_equal(whole, expected)
     for b in blocks(60, 80, block_height=17, block_width=23):
@@ -68,6 +68,9 @@ def test_a_file_that_cannot_be_a_reference_is_refused_with_the_reason(tmp_path: 
     lines.to_file(tmp_path / "l.gpkg")
     with pytest.raises(InputError, match="polygon"):
         read_vector_reference(str(tmp_path / "l.gpkg"), column="kind")
+    polygons("kind", [None, None]).to_file(tmp_path / "u.geojson", driver="GeoJSON")
+    with pytest.raises(InputError, match="none of its polygons has a class"):
+        read_vector_reference(str(tmp_path / "u.geojson"), column="kind")
     points = gpd.GeoDataFrame({"kind": [None]}, geometry=[shapely.Point(0, 0)], crs="EPSG:32633")
     points.to_file(tmp_path / "n.geojson", driver="GeoJSON")
     with pytest.raises(InputError, match="none of its points"):
@@ -78,3 +81,20 @@ def test_vector_files_are_known_by_their_suffix() -> None:
     assert [is_vector(n) for n in ("a.gpkg", "a.GPKG:roads", "x/a.shp", "a.tif", "folder", "https://h/a.tif")] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
+
+
+def test_what_no_polygon_covers_is_not_known_or_is_the_class_it_is_said_to_be(tmp_path: Path) -> None:
+    polygons("kind", ["house", "house"]).to_file(tmp_path / "a.gpkg")
+    block = Block(row_off=0, col_off=0, height=60, width=80)
+    plain, rest = (
+        read_vector_reference(str(tmp_path / "a.gpkg"), column="kind", elsewhere=elsewhere).on(GRID)
+        for elsewhere in (None, "background")
+    )
+    assert (plain.legend.names, rest.legend.names) == (("house",), ("house", "background"))
+    one, other = plain.read(block)[0], rest.read(block)[0]
+    np.testing.assert_array_equal(other, np.where(one == 255, 2, one))
+    assert set(np.unique(other)) == {1, 2}
+    points = gpd.GeoDataFrame({"kind": ["house"]}, geometry=[shapely.Point(500_005, 4_999_995)], crs="EPSG:32633")
+    points.to_file(tmp_path / "p.gpkg")
+    with pytest.raises(ParameterError, match="leave --elsewhere out"):
+        read_vector_reference(str(tmp_path / "p.gpkg"), column="kind", elsewhere="background")
