@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,8 @@ __all__ = ["PolygonPixels", "VectorReference", "is_vector", "read_vector_referen
 
 _MOST: Final = 254
 _ROW: Final = "polygon"
+_ONE_AT_A_TIME: Final = Lock()
+"""For rasterio, which silences a warning of its own while it rasterizes: in two threads at once it may come through."""
 
 
 def is_vector(named: str) -> bool:
@@ -126,7 +129,8 @@ class PolygonPixels:
         if len(near):
             near = near[np.argsort(self.feature[near], kind="stable")]
             shapes = zip(self.parts[near], (self.feature[near] + 1).tolist(), strict=True)
-            rasterize(shapes, out=out, transform=Affine(1, 0, block.col_off, 0, -1, -block.row_off))
+            with _ONE_AT_A_TIME:
+                rasterize(shapes, out=out, transform=Affine(1, 0, block.col_off, 0, -1, -block.row_off))
         return out
 
     def __call__(self, block: Block) -> tuple[NDArray[np.uint8], None]:
