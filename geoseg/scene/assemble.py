@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import archive_of, member_size
-from geoseg.scene.guard import DRIVERS, is_remote, without_query
+from geoseg.scene.guard import DRIVERS, is_remote, store_of, without_query
 from geoseg.scene.raster import fingerprint, open_file
 from geoseg.scene.sampling import sampling_of
 from geoseg.scene.scene import Band, Quality, Sampling, Scene
@@ -133,7 +133,7 @@ def files_fingerprint(files: Sequence[str]) -> str:
 
 
 def _is_raster(href: str) -> bool:
-    return Path(without_query(href)).suffix.lower() in DRIVERS
+    return store_of(href) is not None or Path(without_query(href)).suffix.lower() in DRIVERS
 
 
 def _joined(prints: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ declared sizes are held against the file's size and against limits, before anyth
 """
 
 import os
+import re
 import stat
 import threading
 import warnings
@@ -23,7 +24,8 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, printable
 from geoseg.scene.archive import archive_of, member_size
 
-__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "without_query", "without_token"]
+__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "store_of", "variables_of", "without_query",
+           "without_token"]  # fmt: skip
 
 DRIVERS = {
     ".tif": "GTiff",
@@ -36,9 +38,14 @@ DRIVERS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".nc": "netCDF",
+    ".zarr": "Zarr",
 }
 """Suffix to the one GDAL driver that may open it."""
 
+_STORES = {"netCDF": "netCDF file", "Zarr": "Zarr store"}
+"""Drivers of files that hold variables, and what these are."""
+_VARIABLE = re.compile(r'(?:NETCDF|ZARR):"(?P<file>[^"]+)":(?P<name>/?[^":]+)$')
 _REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
 _MAX_BANDS = 4096
 _MAX_BLOCK_BYTES = 1 << 30
@@ -85,12 +92,73 @@ def without_token(text: str, href: str) -> str:
     return text.replace(f"?{query}", "?...") if query else text
 
 
+def store_of(href: str) -> str | None:
+    """The netCDF file or Zarr store that a variable's name of `variables_of` leads into; None for any other name."""
+    match = _VARIABLE.match(href)
+    return None if match is None else match["file"]
+
+
+def variables_of(href: str) -> dict[str, str]:
+    """The rasters in a netCDF file or a Zarr store: names of variables, and what `open_raster` takes for each.
+
+    Raises:
+        SceneError: If it cannot be opened, is on a network, or a variable has several times or levels.
+    """
+    driver = driver_for(href)
+    _check_store(href, driver)
+    if '"' in href:
+        raise SceneError(f"{printable(href)}: has a quotation mark in its path, which GDAL cannot read; rename it")
+    try:
+        with _open(href, driver) as dataset:
+            listed = dataset.subdatasets
+            if not listed:
+                name = dataset.tags(1).get("NETCDF_VARNAME") or Path(href).stem if dataset.count else ""
+                if dataset.count > 1:
+                    _refuse_layers(href, name, dataset.count)
+                return {name: href} if name else {}
+        names = [each.rsplit(":", 1)[-1] for each in listed]
+        found = {name.lstrip("/"): f'{driver.upper()}:"{href}":{name}' for name in names if not set('":') & set(name)}
+        for name, inside in list(found.items()):
+            with _open(inside, driver) as dataset:
+                if dataset.crs is None:
+                    del found[name]  # bounds of times, and other tables
+                elif dataset.count > 1:
+                    _refuse_layers(href, name, dataset.count)
+    except (RasterioError, ValueError, CPLE_BaseError) as error:
+        if isinstance(error, SceneError):
+            raise
+        raise SceneError(
+            f"{printable(href)}: cannot be opened as {driver}: {' '.join(printable(error).split())}; "
+            "check with gdalinfo that it is whole and is what its name says"
+        ) from error
+    return found
+
+
+def _refuse_layers(href: str, name: str, n_layers: int) -> None:
+    raise SceneError(
+        f"{printable(href)}: its variable {printable(name)} has {n_layers} layers (times or levels); write the one "
+        "that is meant to a file, with gdal_translate -b, or select it in Python with xarray and open_scene"
+    )
+
+
+def _check_store(path: str, driver: str) -> int:
+    """Bytes of a netCDF file or of all files of a Zarr store."""
+    if is_remote(path):
+        raise SceneError(f"{printable(path)}: a {_STORES[driver]} from the network is not read; download it")
+    if driver != "Zarr":
+        return _check_file(path).st_size
+    if not Path(path).is_dir():
+        raise SceneError(f"{printable(path)}: not a folder, as a Zarr store is; check the path")
+    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file() and not file.is_symlink())
+
+
 def driver_for(href: str) -> str:
     """The GDAL driver that may open this file, by its suffix.
 
     Raises:
         SceneError: If the suffix is not one of a raster that geoseg opens.
     """
+    href = store_of(href) or href
     suffix = Path(without_query(href)).suffix.lower()
     if suffix not in DRIVERS:
         raise SceneError(
@@ -254,14 +322,18 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
         _check_file(archive)
         if driver == "VRT":
             raise SceneError(f"{printable(href)}: a VRT in an archive is not followed; unpack it with its sources")
+        if driver in _STORES:
+            raise SceneError(f"{printable(href)}: a {_STORES[driver]} in an archive is not read; unpack it")
         size: int | None = member_size(href)
+    elif driver in _STORES:
+        size = _check_store(store_of(href) or href, driver)
     else:
         size = None if remote else _check_file(href).st_size
     if driver == "VRT":
         if size is None:
             raise SceneError(f"{printable(href)}: a VRT from the network is not followed; download it with its sources")
         size += _check_vrt(Path(href))
-    if not remote and archive is None:
+    if not remote and archive is None and driver not in _STORES:
         _check_side_files(href)
     # what the user sets for GDAL in the environment comes first
     network = {key: value for key, value in _REMOTE_OPTIONS.items() if key not in os.environ}

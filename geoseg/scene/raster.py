@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.archive import archive_of
-from geoseg.scene.guard import driver_for, is_remote, open_raster, without_query, without_token
+from geoseg.scene.guard import driver_for, is_remote, open_raster, store_of, without_query, without_token
 from geoseg.scene.names import common_name, landsat_names
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
@@ -160,7 +160,7 @@ def _band_names(dataset: DatasetReader, spectral: list[int], asked: Sequence[str
         if twice:
             raise ParameterError(f"{name}: the band name {', '.join(twice)} is given twice; make each one unique")
         return names
-    described = landsat_names([common_name(dataset.descriptions[i - 1] or "") for i in spectral])
+    described = landsat_names([common_name(dataset.descriptions[i - 1] or _variable(dataset, i)) for i in spectral])
     colored = [_COLOR_NAMES.get(dataset.colorinterp[i - 1], "") for i in spectral]
     if len(spectral) != 3 or set(colored) != {"red", "green", "blue"}:
         colored = [""] * len(spectral)  # GDAL calls the first three of any four byte bands red, green, blue
@@ -182,8 +182,13 @@ def _band(dataset: DatasetReader, href: str, index: int, name: str, stated: tupl
             f"{printable(href)}: band {index} declares scale {scale} and offset {offset}, which give no "
             "value; pass --scale and --offset"
         )
-    title = dataset.descriptions[index - 1] or ""
+    title = dataset.descriptions[index - 1] or _variable(dataset, index)
     return Band(name=name, href=href, index=index, dtype=dtype, scale=scale, offset=offset, nodata=nodata, title=title)
+
+
+def _variable(dataset: DatasetReader, index: int) -> str:
+    """What a variable of netCDF is called; nothing for other bands."""
+    return dataset.tags(index).get("NETCDF_VARNAME", "") if dataset.driver == "netCDF" else ""
 
 
 def _block_shape(dataset: DatasetReader) -> tuple[int, int]:
@@ -246,9 +251,12 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
                 message = f"{printable(href)}: cannot be read: {reason}; try again, or download it"
                 raise SceneError(without_token(message, href)) from error
         return digest.hexdigest()
-    archive = archive_of(href)
-    # GDAL lists the members of an archive; only the archive itself is a file that has a size and times
-    for file in sorted(dataset.files) if archive is None else [archive]:
+    # GDAL lists the members of an archive, and of a store its metadata: what has a size and times is taken instead
+    outer = archive_of(href) or store_of(href) or (href if dataset.driver in ("netCDF", "Zarr") else None)
+    files = dataset.files if outer is None else [outer]
+    if outer is not None and Path(outer).is_dir():
+        files = [str(path) for path in Path(outer).rglob("*") if path.is_file()]
+    for file in sorted(files):
         digest.update(Path(file).name.encode("utf-8", "surrogateescape"))
         with Path(file).open("rb") as stream:
             info = os.fstat(stream.fileno())

@@ -10,6 +10,7 @@ from geoseg.scene.archive import is_archive, members
 from geoseg.scene.guard import DRIVERS, is_remote, without_query
 from geoseg.scene.products import hls, landsat, sentinel2
 from geoseg.scene.products.band_files import BAND, name_of_pattern, open_band_files, plain_patterns
+from geoseg.scene.products.variables import open_variables
 from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.scene import Scene
 from geoseg.scene.stac import is_item_name, open_item, split_item_name
@@ -19,6 +20,7 @@ __all__ = ["is_product_folder", "local_files", "looks_like_product", "opener_of"
 Opener = Callable[[str, Wanted], Scene]
 
 _SAFE_METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
+_STORES = (".nc", ".zarr")
 _ARCHIVE = re.compile(r"(?:S2[A-Z]_MSIL(?:1C|2A)_.*\.zip|L[CTEO]0\d_L[12]\w\w_\d{6}_\d{8}_.*\.tar)$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(?:tar\.\w+|tgz|gz|7z|rar)$", re.IGNORECASE)
 
@@ -34,6 +36,8 @@ def opener_of(href: str) -> Opener | None:
     if is_remote(href):
         return None
     path = Path(href)
+    if path.suffix.lower() in _STORES and path.exists():
+        return open_variables
     if BAND in path.name:
         return open_band_files
     if hls.GRANULE.match(path.name) and path.suffix.lower() != ".tif":
@@ -118,6 +122,8 @@ def products_among(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
 
 def is_product_folder(folder: Path) -> bool:
     """Whether a folder as a whole is a product."""
+    if folder.suffix.lower() == ".zarr":
+        return True
     return any((folder / name).is_file() for name in _SAFE_METADATA)
 
 
