@@ -9,6 +9,7 @@ import click
 from geoseg.cli.options import (
     band_options,
     by_user,
+    clouds_option,
     cluster_options,
     compute_options,
     formats_of,
@@ -53,6 +54,7 @@ _OF_THE_MODEL = (
 )
 @trust_option
 @band_options
+@clouds_option
 @compute_options
 @segment_options
 @click.option(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import aoi_of, aoi_options, band_options
+from geoseg.cli.options import aoi_of, aoi_options, band_files_option, band_options, clouds_option
 
 __all__ = ["check"]
 
@@ -15,6 +15,8 @@ __all__ = ["check"]
 @click.option("-m", "--model", default="spectral", show_default=True, help="As for geoseg run.")
 @band_options
 @aoi_options
+@clouds_option
+@band_files_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> int:
     """Say for each scene whether it fits a model: bands, units, pixel size, pixels, validity. Nothing is computed.

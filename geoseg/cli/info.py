@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import band_options
+from geoseg.cli.options import band_files_option, band_options, clouds_option
 from geoseg.errors import GeosegError, printable
 
 __all__ = ["info"]
@@ -14,6 +14,8 @@ __all__ = ["info"]
 @click.command()
 @click.argument("raster")
 @band_options
+@clouds_option
+@band_files_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(raster: str, as_json: bool, band_files: str | None, **asked: Any) -> None:
     """Show what geoseg sees in RASTER: grid, bands, pixel size on the ground, validity, and which models fit.

@@ -19,8 +19,10 @@ __all__ = [
     "Manner",
     "aoi_of",
     "aoi_options",
+    "band_files_option",
     "band_options",
     "by_user",
+    "clouds_option",
     "cluster_options",
     "comma_separated",
     "compute_options",
@@ -89,10 +91,6 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
 def band_options(command: F) -> F:
     """What the pixels of the files mean."""
     for option in (
-        click.option("--band-files", metavar="PATTERN",
-                     help="How files are called that are bands of one scene: 'B{band}.tif', '*_{band}.tif'."),
-        click.option("--mask-clouds", is_flag=True,
-                     help="Cloud and shadow, by the product's own mask, become nodata."),
         click.option("--offset", type=float, help="Physical value of a stored 0, for all bands."),
         click.option("--scale", type=float, help="Physical value per stored unit, for all bands, such as 0.0001."),
         click.option("--bands", callback=comma_separated, metavar="NAME,...",
@@ -100,6 +98,18 @@ def band_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def clouds_option(command: F) -> F:
+    """What of a product is left out."""
+    text = "Cloud and shadow, by the product's own mask, become nodata."
+    return click.option("--mask-clouds", is_flag=True, help=text)(command)
+
+
+def band_files_option(command: F) -> F:
+    """Which files of a folder belong together."""
+    text = "How files are called that are bands of one scene: 'B{band}.tif', '*_{band}.tif'."
+    return click.option("--band-files", metavar="PATTERN", help=text)(command)
 
 
 def compute_options(command: F) -> F:

@@ -10,8 +10,10 @@ import click
 from geoseg.cli.options import (
     aoi_of,
     aoi_options,
+    band_files_option,
     band_options,
     by_user,
+    clouds_option,
     cluster_options,
     compute_options,
     formats_of,
@@ -51,6 +53,8 @@ __all__ = ["run"]
     "newest is taken.",
 )
 @aoi_options
+@clouds_option
+@band_files_option
 @compute_options
 @segment_options
 @polygon_options

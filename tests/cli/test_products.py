@@ -66,6 +66,8 @@ def test_items_and_files_per_band_run_as_scenes_with_names_of_their_own(
     np.testing.assert_array_equal(maps[0], maps[1])
     told = json.loads(geoseg_command("info", tmp_path / "in" / "a_B{band}.tif", "--json").out)
     assert [b["file"] for b in told["bands"]] == [f"a_B{b[1:]}.tif" for b in COMMON]
+    checked = geoseg_command("check", tmp_path / "in", *written[3:], "--band-files", "*_B{band}.tif", "--json")
+    assert [s["fits"] for s in json.loads(checked.out)["scenes"]] == [True, True], checked.out
     asked = geoseg_command("info", tmp_path / "in", "--band-files", "*_B{band}.tif")
     assert (asked.code, "fits 2 scenes; name one" in asked.err) == (2, True)
     told = json.loads(geoseg_command("info", tmp_path / "stac" / "item.json", "--json").out)
