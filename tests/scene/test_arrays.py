@@ -57,9 +57,9 @@ def test_the_class_map_of_arrays_is_that_of_the_file(tmp_path: Any) -> None:
 
     lazy = array(da.from_array(CUBE, chunks=(6, 32, 32)).map_blocks(load, dtype=CUBE.dtype, meta=CUBE[:0, :0, :0]))
     maps = geoseg.segment(open_scene(lazy, scale=0.0001, offset=-0.1), model)
-    assert read == []
+    looked = len(read)  # a few windows, to hold them against the model
     xr.testing.assert_equal(maps.compute(), want.compute())
-    assert len(read) == 9  # each chunk once
+    assert len(read) - looked == 9  # each chunk once
     xr.testing.assert_equal(geoseg.segment(dataset(), model).compute(), want.compute())
 
 
