@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from affine import Affine
 from hypothesis import settings
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+
+from tests.commands import Forks
 
 # a busy machine is slow, which is no failure
 settings.register_profile("geoseg", deadline=None)
@@ -36,27 +40,31 @@ def blobs(height: int, width: int, *, n_bands: int = 3, seed: int = 0) -> NDArra
     return np.clip(levels[:, kinds] + noise, 100, 4000).astype(np.uint16)
 
 
+def write_raster(path: Path, pixels: NDArray[Any], **changes: Any) -> Path:
+    """A GeoTIFF of some pixels (band, row, col)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptions, alpha = changes.pop("descriptions", None), changes.pop("alpha", None)
+    count, height, width = pixels.shape
+    profile = {"crs": "EPSG:32633", "transform": UTM, "dtype": pixels.dtype, **changes}
+    with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dataset:
+        if alpha:
+            kinds = [ColorInterp.alpha if i == alpha else ColorInterp.undefined for i in dataset.indexes]
+            dataset.colorinterp = [ColorInterp.gray, *kinds[1:]]
+        dataset.write(pixels)
+        if descriptions:
+            dataset.descriptions = descriptions
+    return path
+
+
 @pytest.fixture
 def write_scene(tmp_path: Path) -> WriteScene:
     """A function that writes a GeoTIFF of blobs, by default of 70 rows and 90 columns, and gives its path."""
 
     def write(name: str = "in/scene.tif", *, pixels: NDArray[Any] | None = None, seed: int = 0, **changes: Any) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptions, alpha = changes.pop("descriptions", None), changes.pop("alpha", None)
         if pixels is None:
             height, width = changes.pop("shape", (70, 90))
             pixels = blobs(height, width, seed=seed)
-        count, height, width = pixels.shape
-        profile = {"crs": "EPSG:32633", "transform": UTM, "dtype": pixels.dtype, **changes}
-        with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dataset:
-            if alpha:
-                kinds = [ColorInterp.alpha if i == alpha else ColorInterp.undefined for i in dataset.indexes]
-                dataset.colorinterp = [ColorInterp.gray, *kinds[1:]]
-            dataset.write(pixels)
-            if descriptions:
-                dataset.descriptions = descriptions
-        return path
+        return write_raster(tmp_path / name, pixels, **changes)
 
     return write
 
@@ -74,14 +82,19 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def geoseg_command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """A function that runs the command line in this process, as the installed program does."""
+def geoseg_command(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Iterator[Command]:
+    """A function that runs the command line in this process, as the installed program does.
+
+    Its worker processes are those of `warm_workers`.
+    """
     from geoseg.cli.main import main
 
     before = dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def run(*words: object) -> Ended:
+        if "-j" in words:
+            request.getfixturevalue("warm_workers")
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])
@@ -128,6 +141,41 @@ def random_unet(tmp_path: Path) -> Path:
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     return folder / "card.yaml"
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs the command line in processes of their own, which start at once."""
+    words = [sys.executable, str(Path(__file__).parent / "jobs" / "fork_server.py")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        yield Forks(process, tmp_path_factory.mktemp("forks"))
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def _imported() -> None:
+    """A process that has imported all that worker processes do, to fork them from."""
+    import multiprocessing
+    from multiprocessing import forkserver
+
+    modules = ["torch", "distributed", "geoseg.inference.rows", "geoseg.jobs.change", "geoseg.jobs.publish"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    # before Dask names what it would have imported
+    forkserver.ensure_running()
+
+
+@pytest.fixture
+def warm_workers(_imported: None) -> Iterator[None]:
+    """Worker processes of clusters that a test starts in its own process are there at once.
+
+    Their environment is that of the first of them, not that of the test.
+    """
+    import dask
+    import distributed  # noqa: F401 - its settings have to be there, or they all go with this one
+
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
 
 
 def read(path: Path) -> NDArray[Any]:

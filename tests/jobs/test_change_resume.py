@@ -10,8 +10,8 @@ import pytest
 
 from geoseg.jobs.change_journal import ChangeJournal
 from tests.cli.test_change import natural, write_map
+from tests.commands import Forks
 from tests.conftest import WriteScene
-from tests.jobs.conftest import Forked
 
 N_BLOCKS = 3
 NAMES = {i: f"class {i}" for i in range(1, 19)}
@@ -47,7 +47,7 @@ def state(out: Path) -> list[Path]:
 
 @pytest.mark.slow
 def test_killed_again_and_again_a_comparison_ends_as_one_left_alone(
-    two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forked
+    two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks
 ) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
     rng = random.Random(3)
@@ -61,7 +61,7 @@ def test_killed_again_and_again_a_comparison_ends_as_one_left_alone(
 
 @pytest.mark.parametrize("point", ["block_done:2", "block_journaled:2", "staged", "scene_published"])
 def test_finished_blocks_are_not_compared_again(
-    point: str, two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forked
+    point: str, two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks
 ) -> None:
     out = tmp_path / "out"
     words = ["change", *two, "-o", out, "--no-polygons"]
@@ -82,7 +82,7 @@ def test_finished_blocks_are_not_compared_again(
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["written:2", "renamed", "written:5", "stage_renamed"])
 def test_the_write_path_may_die_anywhere(
-    point: str, two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forked
+    point: str, two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks
 ) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
     assert forked(*words, GEOSEG_CRASH_AT=point).code == -9
@@ -90,7 +90,7 @@ def test_the_write_path_may_die_anywhere(
     assert results(tmp_path / "out") == calm
 
 
-def test_other_rules_begin_anew_and_what_shapes_no_block_does_not(two: Any, tmp_path: Path, forked: Forked) -> None:
+def test_other_rules_begin_anew_and_what_shapes_no_block_does_not(two: Any, tmp_path: Path, forked: Forks) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
     assert forked(*words, GEOSEG_CRASH_AT="block_journaled").code == -9
     merged = forked(*words, "--min-area", "2px", GEOSEG_CRASH_AT="block_journaled")
@@ -104,7 +104,7 @@ def test_other_rules_begin_anew_and_what_shapes_no_block_does_not(two: Any, tmp_
     assert "finished before" not in other.err
 
 
-def test_restart_compares_all_again(two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forked) -> None:
+def test_restart_compares_all_again(two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
     assert forked(*words, GEOSEG_CRASH_AT="block_journaled:2").code == -9
     again = forked(*words, "--restart")
@@ -113,7 +113,7 @@ def test_restart_compares_all_again(two: Any, calm: dict[str, bytes], tmp_path: 
 
 
 def test_blocks_that_a_disk_damaged_are_compared_again(
-    two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forked
+    two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks
 ) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
     assert forked(*words, GEOSEG_CRASH_AT="block_journaled:2").code == -9
@@ -127,7 +127,7 @@ def test_blocks_that_a_disk_damaged_are_compared_again(
     assert results(tmp_path / "out") == calm
 
 
-def test_with_more_classes_than_codes_it_goes_on_too(tmp_path: Path, forked: Forked) -> None:
+def test_with_more_classes_than_codes_it_goes_on_too(tmp_path: Path, forked: Forks) -> None:
     rng = np.random.default_rng(0)
     maps = [
         write_map(
@@ -138,7 +138,8 @@ def test_with_more_classes_than_codes_it_goes_on_too(tmp_path: Path, forked: For
         for n in "ab"
     ]
     found = []
-    for out, env in ((tmp_path / "calm", {}), (tmp_path / "out", {"GEOSEG_CRASH_AT": "block_journaled:2"})):
+    died: dict[str, Any] = {"GEOSEG_CRASH_AT": "block_journaled:2"}
+    for out, env in ((tmp_path / "calm", {}), (tmp_path / "out", died)):
         words = ["change", *maps, "-o", out, "--no-polygons"]
         ended = forked(*words, **env)
         if env:
@@ -150,7 +151,7 @@ def test_with_more_classes_than_codes_it_goes_on_too(tmp_path: Path, forked: For
     assert found[0] == found[1]
 
 
-def test_segmenting_goes_on_too(write_scene: WriteScene, tmp_path: Path, forked: Forked) -> None:
+def test_segmenting_goes_on_too(write_scene: WriteScene, tmp_path: Path, forked: Forks) -> None:
     paths = [write_scene(f"in/{n}.tif", shape=(1100, 100), seed=i) for i, n in enumerate(("p_2019", "p_2023"))]
     out = tmp_path / "out"
     words = ["change", *paths, "-o", out, "-m", "kmeans:3", "--block-size", "512", "--no-polygons"]

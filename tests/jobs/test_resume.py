@@ -3,8 +3,8 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +15,59 @@ from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
 from geoseg.jobs.words import were
 from geoseg.models.load import load_model
-from tests.conftest import Command, Ended, WriteScene, blobs
-from tests.jobs.conftest import Forked
+from tests.commands import Forks
+from tests.conftest import Command, Ended, blobs, write_raster
 
 KMEANS: list[object] = ["-m", "kmeans:3", "--block-size", 512, "--no-polygons"]
-Die = Callable[..., None]
 N = 6  # blocks of the scene
 
 
-@pytest.fixture
-def path(write_scene: WriteScene) -> Path:
-    """A scene of six blocks."""
-    return write_scene(pixels=blobs(1100, 700))
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene of six blocks, which no test may change."""
+    return write_raster(tmp_path_factory.mktemp("resume") / "in" / "scene.tif", blobs(1100, 700))
 
 
 @pytest.fixture
-def die(path: Path, forked: Forked) -> Die:
-    """A function that leaves a run that died when some blocks were finished."""
+def own(path: Path, tmp_path: Path) -> Path:
+    """The same, for a test to change."""
+    (tmp_path / "in").mkdir()
+    return Path(shutil.copy2(path, tmp_path / "in" / "scene.tif"))
 
-    def run(out: Path, *words: object, after: int = 4) -> None:
-        ended = forked("run", path, "-o", out, *KMEANS, *words, GEOSEG_CRASH_AT=f"block_journaled:{after}")
-        assert ended.code == -9, ended.err
 
-    return run
+@pytest.fixture(scope="module")
+def calm(path: Path, forked: Forks) -> Path:
+    """What an undisturbed run leaves."""
+    out = path.parents[1] / "calm"
+    assert forked("run", path, "-o", out, *KMEANS).code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def likely(path: Path, forked: Forks) -> Path:
+    """What an undisturbed run leaves that keeps probabilities."""
+    out = path.parents[1] / "likely"
+    assert forked("run", path, "-o", out, *KMEANS, "--probabilities").code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def dead(path: Path, forked: Forks) -> Path:
+    """What is left of a run that died when four blocks were finished."""
+    return die(forked, path, path.parents[1] / "dead")
+
+
+def die(forked: Forks, path: Path, out: Path, *words: object, after: int = 4) -> Path:
+    """The output folder of a run that died when some blocks were finished."""
+    ended = forked("run", path, "-o", out, *KMEANS, *words, GEOSEG_CRASH_AT=f"block_journaled:{after}")
+    assert ended.code == -9, ended.err
+    return out
+
+
+@pytest.fixture
+def out(dead: Path, tmp_path: Path) -> Path:
+    """Another copy of that."""
+    return Path(shutil.copytree(dead, tmp_path / "out"))
 
 
 def computed(out: Path) -> int:
@@ -50,17 +80,7 @@ def rasters(out: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (out / "scene").glob("*.tif")}
 
 
-@pytest.fixture
-def calm(path: Path, geoseg_command: Command) -> Path:
-    """What an undisturbed run leaves."""
-    out = path.parents[1] / "calm"
-    assert geoseg_command("run", path, "-o", out, *KMEANS).code == 0
-    return out
-
-
-def test_only_what_was_not_finished_is_computed(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
-    out = path.parents[1] / "out"
-    die(out)
+def test_only_what_was_not_finished_is_computed(path: Path, calm: Path, geoseg_command: Command, out: Path) -> None:
     ended = geoseg_command("run", path, "-o", out, *KMEANS)
     assert ended.code == 0, ended.err
     assert "scene: 4 blocks were finished before; going on from there" in ended.err
@@ -69,9 +89,7 @@ def test_only_what_was_not_finished_is_computed(path: Path, calm: Path, geoseg_c
     assert not (out / ".geoseg").exists()
 
 
-def test_restart_computes_all_of_it_again(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
-    out = path.parents[1] / "out"
-    die(out)
+def test_restart_computes_all_of_it_again(path: Path, calm: Path, geoseg_command: Command, out: Path) -> None:
     assert (
         geoseg_command("run", path, "-o", out, *KMEANS, "--restart", "--dry-run").out.splitlines()[1].split(",")[6]
         == "6"
@@ -85,10 +103,8 @@ def test_restart_computes_all_of_it_again(path: Path, calm: Path, geoseg_command
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "swapped", "empty"])
 def test_a_damaged_part_is_computed_again_and_no_other(
-    damage: str, path: Path, calm: Path, geoseg_command: Command, die: Die
+    damage: str, path: Path, calm: Path, geoseg_command: Command, out: Path
 ) -> None:
-    out = path.parents[1] / "out"
-    die(out)
     first, second = sorted((out / ".geoseg" / "parts" / "scene").glob("[0-9]*.tif"))[:2]
     content = bytearray(first.read_bytes())
     n_damaged = 1
@@ -114,11 +130,11 @@ def test_a_damaged_part_is_computed_again_and_no_other(
     assert rasters(out) == rasters(calm)
 
 
-def test_parts_that_are_damaged_whenever_they_are_written_fail_the_scene_by_name(path: Path) -> None:
+def test_parts_that_are_damaged_whenever_they_are_written_fail_the_scene_by_name(own: Path) -> None:
     """A disk that does not keep what is written to it is named after a few tries, not tried for ever."""
-    other = path.with_name("other.tif")
-    other.write_bytes(path.read_bytes())
-    out = path.parents[1] / "out"
+    other = own.with_name("other.tif")
+    other.write_bytes(own.read_bytes())
+    out = own.parents[1] / "out"
 
     def listen(event: Event) -> None:
         if event.kind == "publishing" and event.scene == "scene":
@@ -128,11 +144,11 @@ def test_parts_that_are_damaged_whenever_they_are_written_fail_the_scene_by_name
             part.write_bytes(content)
 
     with connect() as pool:
-        summary = run([str(path), str(other)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
+        summary = run([str(own), str(other)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
     first, second = summary.outcomes
     assert (first.status, second.status) == ("failed", "done")
     assert first.error is not None
-    assert first.error.startswith(str(path))
+    assert first.error.startswith(str(own))
     assert "does not hold what was written to it" in first.error
     assert sum("damaged on the disk" in note for note in first.notes) == 3
 
@@ -154,43 +170,37 @@ def _options(**more: object) -> Options:
     ids=str,
 )
 def test_what_shapes_the_parts_leaves_nothing_of_others(
-    words: list[object], path: Path, geoseg_command: Command, die: Die
+    words: list[object], path: Path, geoseg_command: Command, out: Path
 ) -> None:
-    out = path.parents[1] / "out"
-    die(out)
     ended = geoseg_command("run", path, "-o", out, *KMEANS, *words)
     assert ended.code == 0, ended.err
     assert computed(out) == N
 
 
 def test_a_changed_pixel_or_weight_leaves_nothing_of_the_other(
-    path: Path, geoseg_command: Command, random_unet: Path, die: Die
+    own: Path, geoseg_command: Command, random_unet: Path, forked: Forks
 ) -> None:
-    out = path.parents[1] / "out"
-    die(out, "-m", random_unet, after=2)
+    out = die(forked, own, own.parents[1] / "out", "-m", random_unet, after=2)
     import rasterio
 
-    with rasterio.open(path, "r+") as dataset:
+    with rasterio.open(own, "r+") as dataset:
         dataset.write(np.full((3, 1, 1), 7, np.uint16), window=rasterio.windows.Window(300, 300, 1, 1))
-    assert geoseg_command("run", path, "-o", out, *KMEANS, "-m", random_unet).code == 0
+    assert geoseg_command("run", own, "-o", out, *KMEANS, "-m", random_unet).code == 0
     assert computed(out) == N
 
     from safetensors.torch import load_file, save_file
 
-    out = path.parents[1] / "out2"
-    die(out, "-m", random_unet, after=2)
+    out = die(forked, own, own.parents[1] / "out2", "-m", random_unet, after=2)
     weights = random_unet.with_name("weights.safetensors")
     tensors = load_file(weights)
     next(t for t in tensors.values() if t.is_floating_point()).view(-1)[0] += 0.25
     save_file(tensors, weights)
-    assert geoseg_command("run", path, "-o", out, *KMEANS, "-m", random_unet).code == 0
+    assert geoseg_command("run", own, "-o", out, *KMEANS, "-m", random_unet).code == 0
     assert computed(out) == N
 
 
 @pytest.mark.parametrize("words", [["--threads", 1], ["--batch-size", 2], ["-j", 1], ["--min-area", "9px"]], ids=str)
-def test_what_shapes_no_part_keeps_them(words: list[object], path: Path, geoseg_command: Command, die: Die) -> None:
-    out = path.parents[1] / "out"
-    die(out)
+def test_what_shapes_no_part_keeps_them(words: list[object], path: Path, geoseg_command: Command, out: Path) -> None:
     ended = geoseg_command("run", path, "-o", out, *KMEANS, *words)
     assert ended.code == 0, ended.err
     assert computed(out) == N - 4
@@ -202,10 +212,9 @@ def test_what_shapes_no_part_keeps_them(words: list[object], path: Path, geoseg_
     ids=str,
 )
 def test_what_is_made_from_finished_rasters_does_not_run_the_model_again(
-    words: list[object], path: Path, geoseg_command: Command
+    words: list[object], path: Path, likely: Path, tmp_path: Path, geoseg_command: Command
 ) -> None:
-    out, fresh = path.parents[1] / "out", path.parents[1] / "fresh"
-    assert geoseg_command("run", path, "-o", out, *KMEANS, "--probabilities").code == 0
+    out, fresh = Path(shutil.copytree(likely, tmp_path / "out")), tmp_path / "fresh"
     more = [*KMEANS, *words, "--probabilities"]
     ended = geoseg_command("run", path, "-o", out, *more, "--overwrite")
     assert ended.code == 0, ended.err
@@ -216,10 +225,14 @@ def test_what_is_made_from_finished_rasters_does_not_run_the_model_again(
 
 
 @pytest.mark.parametrize("why", ["restart", "mapping unit", "damage", "other model", "no probabilities"])
-def test_rasters_that_are_not_those_of_the_model_are_computed(why: str, path: Path, geoseg_command: Command) -> None:
-    out, fresh = path.parents[1] / "out", path.parents[1] / "fresh"
-    first: list[object] = ["--min-area", "9px"] if why == "mapping unit" else []
-    assert geoseg_command("run", path, "-o", out, *KMEANS, *first).code == 0
+def test_rasters_that_are_not_those_of_the_model_are_computed(
+    why: str, path: Path, calm: Path, tmp_path: Path, geoseg_command: Command
+) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    if why == "mapping unit":
+        assert geoseg_command("run", path, "-o", out, *KMEANS, "--min-area", "9px").code == 0
+    else:
+        shutil.copytree(calm, out)
     if why == "damage":
         file = out / "scene" / "scene_confidence.tif"
         content = bytearray(file.read_bytes())
@@ -239,11 +252,10 @@ def test_rasters_that_are_not_those_of_the_model_are_computed(why: str, path: Pa
 
 
 def test_a_journal_that_is_lost_or_damaged_costs_time_only(
-    path: Path, calm: Path, geoseg_command: Command, die: Die
+    path: Path, calm: Path, geoseg_command: Command, dead: Path, tmp_path: Path
 ) -> None:
-    for i, damage in enumerate(("lost", "damaged")):
-        out = path.parents[1] / f"out{i}"
-        die(out)
+    for damage in ("lost", "damaged"):
+        out = Path(shutil.copytree(dead, tmp_path / damage))
         files = list((out / ".geoseg").glob("journal.sqlite*"))
         assert files
         for file in files:
@@ -256,10 +268,8 @@ def test_a_journal_that_is_lost_or_damaged_costs_time_only(
         assert not (out / ".geoseg").exists()
 
 
-def test_files_of_a_later_day_are_taken_up_too(path: Path, calm: Path, geoseg_command: Command, die: Die) -> None:
+def test_files_of_a_later_day_are_taken_up_too(path: Path, calm: Path, geoseg_command: Command, out: Path) -> None:
     """The clock was set back: nothing is decided by it."""
-    out = path.parents[1] / "out"
-    die(out)
     later = 4e9
     for file in (out / ".geoseg").rglob("*"):
         os.utime(file, (later, later))
@@ -270,14 +280,14 @@ def test_files_of_a_later_day_are_taken_up_too(path: Path, calm: Path, geoseg_co
     assert json.loads((out / "run.json").read_text("utf-8"))["seconds"] >= 0
 
 
-def test_a_failed_scene_goes_on_where_it_failed(path: Path, calm: Path, geoseg_command: Command) -> None:
-    whole = path.read_bytes()
-    out = path.parents[1] / "out"
-    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+def test_a_failed_scene_goes_on_where_it_failed(own: Path, calm: Path, geoseg_command: Command) -> None:
+    whole = own.read_bytes()
+    out = own.parents[1] / "out"
+    times = own.stat().st_atime_ns, own.stat().st_mtime_ns
 
     def cut() -> None:
-        os.truncate(path, len(whole) // 2)
-        os.utime(path, ns=times)
+        os.truncate(own, len(whole) // 2)
+        os.utime(own, ns=times)
 
     events: list[Event] = []
 
@@ -287,11 +297,11 @@ def test_a_failed_scene_goes_on_where_it_failed(path: Path, calm: Path, geoseg_c
             cut()
 
     with connect() as pool:
-        summary = run([str(path)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
+        summary = run([str(own)], out, load_model("kmeans:3"), _options(), pool=pool, listen=listen)
     assert summary.outcomes[0].status == "failed"
-    path.write_bytes(whole)
-    os.utime(path, ns=times)
-    ended = geoseg_command("run", path, "-o", out, *KMEANS)
+    own.write_bytes(whole)
+    os.utime(own, ns=times)
+    ended = geoseg_command("run", own, "-o", out, *KMEANS)
     assert ended.code == 0, ended.err
     assert computed(out) <= N - 2
     assert rasters(out) == rasters(calm)
@@ -309,15 +319,15 @@ def small_disk(tmp_path: Path) -> Path:
 
 
 def test_a_disk_that_no_scene_fits_is_named_before_anything_is_computed(
-    path: Path, small_disk: Path, geoseg_command: Command, random_unet: Path
+    own: Path, small_disk: Path, geoseg_command: Command, random_unet: Path
 ) -> None:
     try:
         # far larger than the disk: 300 Mpx, which no test computes
         import rasterio
 
-        big = path.with_name("big.tif")
+        big = own.with_name("big.tif")
         profile = {"driver": "GTiff", "count": 3, "height": 20_000, "width": 15_000, "dtype": "uint16"}
-        with rasterio.open(path) as small:
+        with rasterio.open(own) as small:
             where = {"crs": small.crs, "transform": small.transform}
         with rasterio.open(big, "w", tiled=True, sparse_ok=True, **profile, **where):
             pass
@@ -335,8 +345,10 @@ def planned(ended: Ended) -> dict[str, str]:
     return dict(zip(header, row, strict=True))
 
 
-def test_a_dry_run_says_how_far_a_scene_is_and_what_is_left(path: Path, die: Die, geoseg_command: Command) -> None:
-    out = path.parents[1] / "out"
+def test_a_dry_run_says_how_far_a_scene_is_and_what_is_left(
+    path: Path, dead: Path, tmp_path: Path, geoseg_command: Command
+) -> None:
+    out = tmp_path / "out"
     words: list[object] = ["run", path, "-o", out, *KMEANS]
     new = planned(geoseg_command(*words, "--dry-run"))
     assert (new["state"], new["blocks"], new["blocks left"]) == ("new", "6", "6")
@@ -346,7 +358,7 @@ def test_a_dry_run_says_how_far_a_scene_is_and_what_is_left(path: Path, die: Die
     with_polygons = planned(geoseg_command(*words, "--polygons", "--dry-run"))
     assert int(with_polygons["disk MiB"]) > int(new["disk MiB"]) > 0
 
-    die(out)
+    shutil.copytree(dead, out)
     resumable = planned(geoseg_command(*words, "--dry-run"))
     assert (resumable["state"], resumable["blocks left"]) == ("resumable", "2")
     assert planned(geoseg_command(*words, "--restart", "--dry-run"))["state"] == "new"

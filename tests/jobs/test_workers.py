@@ -1,6 +1,7 @@
 """Worker processes that die, hang, or are killed by one block: the rest is done, and what is at fault is named."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,7 +16,8 @@ from geoseg.jobs.cluster import Pool, connect
 from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
 from geoseg.models.load import load_model
-from tests.conftest import Command, WriteScene, blobs
+from tests.commands import Forks
+from tests.conftest import Command, WriteScene, blobs, write_raster
 from tests.jobs.test_resume import rasters
 
 pytestmark = pytest.mark.slow
@@ -30,19 +32,27 @@ def workers(pool: Pool) -> list[int]:
     return list(pool.client.run(process_id).values())
 
 
-@pytest.fixture
-def path(write_scene: WriteScene) -> Path:
-    return write_scene(pixels=blobs(1100, 700))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_raster(tmp_path_factory.mktemp("workers") / "in" / "scene.tif", blobs(1100, 700))
 
 
-@pytest.fixture
-def calm(path: Path, geoseg_command: Command) -> Path:
-    out = path.parents[1] / "calm"
-    words = ["-m", "kmeans:3", "--block-size", 512, "--no-polygons"]
-    assert geoseg_command("run", path, "-o", out, *words).code == 0
+@pytest.fixture(scope="module")
+def calm(whole: Path, forked: Forks) -> Path:
+    """What an undisturbed run leaves."""
+    out = whole.parents[1] / "calm"
+    assert forked("run", whole, "-o", out, "-m", "kmeans:3", "--block-size", 512, "--no-polygons").code == 0
     return out
 
 
+@pytest.fixture
+def path(whole: Path, tmp_path: Path) -> Path:
+    """A scene of six blocks."""
+    (tmp_path / "in").mkdir()
+    return Path(shutil.copy2(whole, tmp_path / "in" / "scene.tif"))
+
+
+@pytest.mark.usefixtures("warm_workers")
 @pytest.mark.parametrize(
     ("n", "when"),
     [(1, "block"), (2, "block"), (1, "publishing")],
