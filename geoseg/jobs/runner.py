@@ -225,7 +225,9 @@ class Runner:
             except GeosegError as error:  # the journal's disk is full
                 self._fail(job, named(error, job.recipe.scene.href, task.where))
             return
-        if future.cancelled():  # not by us: the scheduler went away, or came back without its memory
+        if future.status != "error":
+            # cancelled, and not by us: the scheduler went away, or came back without its memory;
+            # or lost with a worker that died before its result was fetched
             self._waiting.appendleft(task)
             self._pool.check()
             return
