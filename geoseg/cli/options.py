@@ -183,7 +183,7 @@ def formats_of(asked: dict[str, Any]) -> tuple[str, ...]:
 
 def trust_option(command: F) -> F:
     """Whether formats that can run code are accepted."""
-    text = "Accept a model that is a program (TorchScript, .pt2): it can do whatever you can."
+    text = "Accept a model that is a program (TorchScript, .pt2, module:Class): it can do whatever you can."
     return click.option("--trust-model", is_flag=True, help=text)(command)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import band_options, comma_separated, talk_options
+from geoseg.cli.options import band_options, comma_separated, talk_options, trust_option
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk
@@ -70,6 +70,7 @@ def _share_or_names(_ctx: click.Context, _param: click.Parameter, value: str | N
 @click.option("--name", help="Of the model [trained].")
 @click.option("--device", default="auto", metavar="[auto|cpu|cuda[:N]|mps]", help="Where it is computed.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the network.")
+@trust_option
 @click.option("--restart", is_flag=True, help="Start over, whatever is there of a training that did not end.")
 @click.option("--overwrite", is_flag=True, help="Replace a model of other data or settings.")
 @talk_options
@@ -106,6 +107,7 @@ def train(config: Path | None, output: Path, **asked: Any) -> int:
             machine=machine,
             overwrite=asked["overwrite"],
             restart=asked["restart"],
+            trust=asked["trust_model"],
             say=talk.say,
             progress=lambda done, total, epoch: _tell(talk, done, total, epoch),
         )

@@ -51,6 +51,7 @@ def train(
     machine: "Machine",
     overwrite: bool = False,
     restart: bool = False,
+    trust: bool = False,
     say: Callable[[str], None],
     progress: "Progress",
 ) -> Trained:
@@ -62,6 +63,7 @@ def train(
         machine: Where it is computed.
         overwrite: Replace a model of other data or settings.
         restart: Start over, whatever is there of an unfinished training.
+        trust: Whether the architecture may be code to import, ``module:Class``.
         say: Takes lines for people.
         progress: Is told batches done and batches in all, and at the end of an epoch what became of it.
 
@@ -89,7 +91,8 @@ def train(
         with closing(folder):
             clean_leftovers(work)
             clean_leftovers(shown)
-            begun = _read(work / _ASKED)
+            # one that was refused before its first epoch has nothing to go on from
+            begun = _read(work / _ASKED) if folder.checkpoint_file.exists() else {}
             if begun and not restart and begun.get("key") != asked["key"]:
                 raise OutputError(
                     f"{printable(output)} holds an unfinished training with other data or settings: pass --restart to "
@@ -98,7 +101,7 @@ def train(
             if restart or not begun:
                 folder.clear()
                 write_json(work / _ASKED, asked)
-            card = _fitted(training, pairs, folder, output, machine=machine, say=say, progress=progress)
+            card = _fitted(training, pairs, folder, output, machine=machine, trust=trust, say=say, progress=progress)
         write_json(shown / _ASKED, asked)
         for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
             file.unlink(missing_ok=True)
@@ -114,20 +117,20 @@ def _fitted(
     output: Path,
     *,
     machine: "Machine",
+    trust: bool,
     say: Callable[[str], None],
     progress: "Progress",
 ) -> ModelCard:
     """Train and publish."""
     from safetensors.torch import load_file
 
-    from geoseg.inference.normalise import Normalisation
     from geoseg.train.batches import HeldOutBatches, TrainingBatches
     from geoseg.train.card import make_card
     from geoseg.train.fit import fit
     from geoseg.train.losses import build_loss, effective_weights, inverse_weights
     from geoseg.train.network import first_network, output_stride
     from geoseg.train.places import count_cells, split_places
-    from geoseg.train.statistics import band_statistics
+    from geoseg.train.statistics import band_statistics, normalisations
     from geoseg.train.windows import tiles
 
     spec = training.spec
@@ -136,24 +139,15 @@ def _fitted(
         say(line)
     statistics = band_statistics(pairs, places, seed=spec.seed)
     network, start = first_network(
-        spec, in_channels=len(pairs.band_names), n_classes=len(pairs.legend), origin=training.origin
+        spec, in_channels=len(pairs.band_names), n_classes=len(pairs.legend), origin=training.origin, trust=trust
     )
     stride = output_stride(network)
     if spec.window % stride:
+        named = " with ".join(filter(None, (spec.architecture.name, spec.architecture.encoder)))
         raise ParameterError(
-            f"a window of {spec.window} px does not fit {spec.architecture.name} with {spec.architecture.encoder}: "
-            f"choose a multiple of {stride}"
+            f"a window of {spec.window} px does not fit {printable(named)}: choose a multiple of {stride}"
         )
-    normalisations = []
-    for pair in pairs.items:
-        scaling = [(b.scale, b.offset) if pair.scene.scaled else (1.0, 0.0) for b in pair.bands]
-        each = list(zip(scaling, statistics.mean, statistics.std, strict=True))
-        normalisations.append(
-            Normalisation(
-                gain=tuple(scale / std for (scale, _), _, std in each),
-                bias=tuple((offset - mean) / std for (_, offset), mean, std in each),
-            )
-        )
+    of_scenes = normalisations(pairs, statistics)
     weigh = {"none": None, "inverse": inverse_weights, "effective": effective_weights}[spec.class_weights]
     counts = places.cells() if spec.class_weights == "effective" else places.pixels(held_out=False)
     loss = build_loss(spec.loss, class_weight=None if weigh is None else weigh(counts).tolist())
@@ -167,8 +161,8 @@ def _fitted(
         network,
         loss,
         spec,
-        TrainingBatches(spec, pairs.items, places, normalisations),
-        HeldOutBatches(spec, pairs.items, places, normalisations, windows),
+        TrainingBatches(spec, pairs.items, places, of_scenes),
+        HeldOutBatches(spec, pairs.items, places, of_scenes, windows),
         legend=pairs.legend,
         bands=pairs.band_names,
         machine=machine,

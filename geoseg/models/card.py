@@ -79,10 +79,12 @@ class CardClass(_CardPart):
 
 
 class Architecture(_CardPart):
-    """A network of segmentation_models_pytorch, by name."""
+    """A network of segmentation_models_pytorch or of an installed package, by name; for kind module, module:Class."""
 
     name: _Name = Field(description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, DeepLabV3, DeepLabV3Plus ...")
-    encoder: _Name = Field(description="Encoder, such as resnet18 or tu-mobilenetv3_small_050")
+    encoder: _Name | None = Field(
+        default=None, description="Encoder, such as resnet18 or tu-mobilenetv3_small_050; one's own network needs none"
+    )
     options: dict[str, _Plain] = Field(default={}, description="Further arguments of the architecture, plain values")
 
 
@@ -131,8 +133,8 @@ class ModelCard(_CardPart):
     description: _Text = ""
     license: _Text = ""
     kind: _Name = Field(
-        description="How the network is built: smp, onnx, torchscript, pt2, transformers, spectral, kmeans, or one "
-        "that an installed package adds"
+        description="How the network is built: smp, onnx, torchscript, pt2, transformers, module, spectral, kmeans, or "
+        "one that an installed package adds"
     )
     architecture: Architecture | None = Field(default=None, description="For kind smp only")
     weights: str | None = Field(default=None, description="File beside the card, for kinds that have one")

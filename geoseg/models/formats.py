@@ -118,6 +118,13 @@ _BUILT_IN = {
             reads=(".pt2",),
         ),
         Format(
+            name="module",
+            build="geoseg.models.network:module_network",
+            suffixes=_TENSORS,
+            by_name=True,
+            runs_code=True,
+        ),
+        Format(
             name="transformers",
             build="geoseg.models.transformers_network:transformers_network",
             suffixes=_TENSORS,

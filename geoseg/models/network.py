@@ -14,6 +14,7 @@ from geoseg.models.card import Architecture
 from geoseg.models.fcn import FCN
 from geoseg.models.load import Model
 from geoseg.models.nearest import NearestCentre
+from geoseg.models.own_network import build_own, installed, is_module
 from geoseg.models.spectral import SpectralRules
 from geoseg.models.weights import read_weights
 
@@ -21,6 +22,7 @@ __all__ = [
     "ARCHITECTURES",
     "build_architecture",
     "kmeans_network",
+    "module_network",
     "named_network",
     "refuse_broken_numbers",
     "spectral_network",
@@ -63,15 +65,30 @@ def named_network(model: Model) -> nn.Module:
     if architecture is None or model.weights is None:
         raise ModelError(f"model {printable(model.card.name)} has no architecture or no weights: add them to its card")
     network = build_architecture(
-        architecture, in_channels=len(model.card.bands), n_classes=model.card.n_outputs, source=model.source
+        architecture,
+        in_channels=len(model.card.bands),
+        n_classes=model.card.n_outputs,
+        source=model.source,
+        trust=model.card.kind == "module" and model.trusted,
     )
     tensors = read_weights(model.weights, sha256=model.weights_sha256, member=model.member)
     _fill(network, tensors, model)
     return network
 
 
+def module_network(model: Model) -> nn.Module:
+    """A network of the user's own code with its weights; see `named_network`."""
+    return named_network(model)
+
+
 def build_architecture(
-    architecture: Architecture, *, in_channels: int, n_classes: int, source: str, encoder_weights: str | None = None
+    architecture: Architecture,
+    *,
+    in_channels: int,
+    n_classes: int,
+    source: str,
+    encoder_weights: str | None = None,
+    trust: bool = False,
 ) -> nn.Module:
     """The network of an architecture, with weights drawn at random.
 
@@ -81,10 +98,19 @@ def build_architecture(
         n_classes: Channels of the logits.
         source: What names the architecture, for messages.
         encoder_weights: Name of weights that smp fetches for the encoder; None fetches nothing.
+        trust: Whether a ``module:Class`` may be imported.
 
     Raises:
         ModelError: If a name is not known, or the parts do not go together.
     """
+    own = is_module(architecture.name)
+    if own and not trust:
+        raise ModelError(
+            f"{printable(source)}: the architecture {printable(architecture.name)} is code to import: if you trust it, "
+            "pass --trust-model (kind: module in a card)"
+        )
+    if own or (architecture.name not in ARCHITECTURES and architecture.name in installed()):
+        return build_own(architecture, in_channels=in_channels, n_classes=n_classes, source=source)
     build = _named(architecture, source)
     try:
         network: nn.Module = build(
@@ -105,10 +131,12 @@ def build_architecture(
 def _named(architecture: Architecture, source: str) -> type[nn.Module]:
     """The class of an architecture whose name, encoder and options all are known."""
     if architecture.name not in ARCHITECTURES:
-        raise ModelError(_no_such("architecture", architecture.name, list(ARCHITECTURES), source))
+        raise ModelError(_no_such("architecture", architecture.name, [*ARCHITECTURES, *installed()], source))
     build = ARCHITECTURES[architecture.name]
     encoder = architecture.encoder
     known = list(smp.encoders.encoders)
+    if encoder is None:
+        raise ModelError(f"{printable(source)}: the architecture {architecture.name} needs an encoder: name one")
     # a timm name may hold "hf-hub:", which downloads, or "local-dir:"
     is_timm = encoder.startswith("tu-") and re.fullmatch(r"[\w.-]+", encoder) and timm.is_model(encoder[3:])
     if encoder not in known and not is_timm:

@@ -1,6 +1,7 @@
 """What was trained -> the card that says what it expects and how good it is."""
 
 from geoseg.models.card import PROBABILITIES, ModelCard
+from geoseg.models.own_network import is_module
 from geoseg.train.config import TrainSpec
 from geoseg.train.fit import Best, Epoch
 from geoseg.train.pairs import Pairs
@@ -49,8 +50,8 @@ def make_card(
             "version": "1.0",
             "description": spec.description,
             "license": spec.license,
-            "kind": "smp",
-            "architecture": spec.architecture.model_dump(mode="json"),
+            "kind": "module" if is_module(spec.architecture.name) else "smp",
+            "architecture": spec.architecture.model_dump(mode="json", exclude_unset=True),
             "weights": weights,
             "weights_sha256": weights_sha256,
             "bands": [

@@ -99,6 +99,9 @@ class TrainSpec(_Part):
     class_column: _Line | None = Field(
         default=None, description="Of a vector file: its column of class names or values"
     )
+    background: ClassSpec | None = Field(
+        default=None, description="Of a vector file: the class of what no shape covers, such as other [no label]"
+    )
     classes: tuple[ClassSpec, ...] = Field(
         default=(), max_length=254, description="In the order of the outputs; any other value is an error [the labels']"
     )
@@ -154,8 +157,10 @@ class TrainSpec(_Part):
             raise ValueError(f"{both[0]} is a class and to be ignored: leave it out of one of the two")
         if self.classes and self.legend is not None:
             raise ValueError("classes and legend both say what the values mean: leave one out")
-        if len(self.classes) == 1:
+        if len(self.classes) + (self.background is not None) == 1 and self.classes:
             raise ValueError("one class is nothing to tell apart: name two or more")
+        if self.background is not None and self.class_column is None:
+            raise ValueError("background is the class of what no shape covers: it goes with class_column")
         self._check_loss()
         return self
 
@@ -207,13 +212,21 @@ def load_training(path: Path | None, options: Mapping[str, Any], *, folder: Path
     merged = _merged(content, given)
     shown = path if path is not None else Path("the options")
     if isinstance(merged.get("architecture"), dict):
-        merged["architecture"] = {"name": "Unet", "encoder": "resnet18"} | merged["architecture"]
+        merged["architecture"] = _with_defaults(merged["architecture"])
     if isinstance(merged.get("images"), str):
         merged["images"] = [merged["images"]]
     return Training(
         spec=validated(TrainSpec, merged, path=shown, lines=lines, what="training"),
         origin=printable(shown),
     )
+
+
+def _with_defaults(architecture: dict[str, Any]) -> dict[str, Any]:
+    """An architecture of which only the name or only the encoder is given; a network of one's own needs no encoder."""
+    from geoseg.models.network import ARCHITECTURES
+
+    named = {"name": "Unet"} | architecture
+    return {"encoder": "resnet18"} | named if named["name"] in ARCHITECTURES else named
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,5 +258,6 @@ def training_schema() -> dict[str, Any]:
 
 
 def canonical(spec: TrainSpec) -> str:
-    """The settings as one line of JSON, the same for the same settings."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """The settings as one line of JSON, the same for the same settings; where the data lie is none of them."""
+    content = spec.model_dump(mode="json", exclude={"images", "labels"})
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))

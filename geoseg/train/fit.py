@@ -1,9 +1,12 @@
 """The training itself: Lightning's trainer, and a callback that keeps what a death must not take."""
 
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,6 +112,10 @@ class _Keeper(pl.Callback):
         self.epochs: list[Epoch] = []
         self.best: Best | None = None
         self.began = 0.0
+        self.interrupted = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        self.interrupted = isinstance(exception, KeyboardInterrupt)
 
     def state_dict(self) -> dict[str, Any]:
         best = self.best and {"epoch": self.best.epoch, "counts": self.best.confusion.counts.tolist()}
@@ -211,15 +218,15 @@ def fit(
         TrainingError: If the loss is no number any more.
         ResourceError: If memory does not suffice.
     """
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
     kind, _, number = machine.device.partition(":")
     network = network.to(memory_format=torch.channels_last)
     task = Task(network, loss, spec, n_classes=len(legend))
     keeper = _Keeper(
         spec, keep, batches, draw=lambda t: _draw(t, held_out, spec.pictures, legend, bands), progress=progress
     )
-    with warnings.catch_warnings():
+    with _as_before(), warnings.catch_warnings():
+        if machine.threads is not None:
+            torch.set_num_threads(machine.threads)
         # advice on data loaders and loggers that are not used here
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -240,6 +247,11 @@ def fit(
         )
         try:
             trainer.fit(task, batches, held_out, ckpt_path=resume, weights_only=True)
+        except SystemExit as end:
+            # Lightning takes an interrupt for its own and ends with another exit code than other commands
+            if keeper.interrupted:
+                raise KeyboardInterrupt from end
+            raise
         except torch.OutOfMemoryError as error:
             raise ResourceError(
                 f"out of memory on {machine.device} with {spec.batch_size} windows of {spec.window} px: choose a "
@@ -247,6 +259,22 @@ def fit(
             ) from error
     assert keeper.best is not None
     return keeper.epochs, keeper.best
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Puts back what a training sets for the whole process."""
+    threads, rules = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    at_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            # Lightning ignores interrupts once it has met one
+            signal.signal(signal.SIGINT, at_interrupt)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(rules, warn_only=only_warn)
 
 
 def _draw(

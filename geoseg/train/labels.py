@@ -208,6 +208,8 @@ class Polygons:
     """Class index of each."""
     legend: Legend
     """The classes."""
+    elsewhere: int = IGNORE
+    """Class index of what no shape covers."""
 
     def on(self, geobox: GeoBox) -> "PolygonLabels":
         """Those on a scene's grid, ready to be drawn."""
@@ -224,19 +226,21 @@ class Polygons:
         else:
             keep = np.arange(len(shapes))
         inside = shapes.intersects(outline(geobox, target.proj)).to_numpy()
-        return PolygonLabels(shapes.to_numpy()[inside], self.index[keep[inside]], geobox)
+        return PolygonLabels(shapes.to_numpy()[inside], self.index[keep[inside]], geobox, elsewhere=self.elsewhere)
 
 
 class PolygonLabels:
     """Draws shapes on the grid of a scene, window by window.
 
     A polygon has the pixels whose centre it holds; a line or a point those it touches. Where shapes overlap, the later
-    one of the file lies on top. What no shape covers has no label.
+    one of the file lies on top. What no shape covers has no label, or is of the class that was named for it.
     """
 
-    def __init__(self, shapes: NDArray[Any], index: NDArray[np.uint8], geobox: GeoBox) -> None:
+    def __init__(
+        self, shapes: NDArray[Any], index: NDArray[np.uint8], geobox: GeoBox, *, elsewhere: int = IGNORE
+    ) -> None:
         """Prepare to draw shapes in the CRS of ``geobox``."""
-        self._shapes, self._index = shapes, index
+        self._shapes, self._index, self._elsewhere = shapes, index, elsewhere
         self._transform: Affine = geobox.transform
         self._tree = shapely.STRtree(shapes)
 
@@ -248,7 +252,7 @@ class PolygonLabels:
         transform = self._transform @ Affine.translation(col, row)
         corners = [transform @ (c, r) for c, r in ((0, 0), (width, 0), (width, height), (0, height))]
         chosen = np.sort(self._tree.query(shapely.Polygon(corners), predicate="intersects"))
-        out = np.full((height, width), IGNORE, np.uint8)
+        out = np.full((height, width), self._elsewhere, np.uint8)
         areal = shapely.get_dimensions(self._shapes[chosen]) == 2
         for touched, part in ((False, chosen[areal]), (True, chosen[~areal])):
             if len(part):
@@ -287,7 +291,8 @@ def read_polygons(source: str, spec: TrainSpec) -> Polygons:
         raise InputError(f"{name}: has no shape with a class in {printable(spec.class_column)}")
     legend, index = _classes_of(frame[spec.class_column].tolist(), spec, name)
     used = index != IGNORE
-    return Polygons(name=name, frame=frame[used], index=index[used], legend=legend)
+    elsewhere = IGNORE if spec.background is None else legend.values.index(spec.background.value)
+    return Polygons(name=name, frame=frame[used], index=index[used], legend=legend, elsewhere=elsewhere)
 
 
 def _frame(path: Any, layer: str | None, name: str) -> "gpd.GeoDataFrame":
@@ -309,17 +314,19 @@ def _classes_of(values: list[Any], spec: TrainSpec, name: str) -> tuple[Legend, 
     present = sorted(set(keys), key=lambda k: (isinstance(k, str), k))
     ignored = set(spec.ignore) if numbers else set()
     if spec.classes:
-        legend = _asked(spec.classes)
+        legend = _asked((*((spec.background,) if spec.background else ()), *spec.classes))
     elif numbers:
         kept = [int(k) for k in present if k not in ignored]
         if kept and not (min(kept) >= 0 and max(kept) <= 254):
             wrong = next(k for k in kept if not 0 <= k <= 254)
             raise InputError(f"{name}: has the class {wrong}, and classes are numbered 0 to 254; number them so")
-        legend = _made([(k, f"class {k}") for k in kept], name)
+        legend = _made([(k, f"class {k}") for k in kept], name, spec.background)
     else:
-        if len(present) > 254:
-            raise InputError(f"{name}: has {len(present)} different names, and a model at most 254; is it that column?")
-        legend = _made([(i, str(k)) for i, k in enumerate(present, 1)], name)
+        if len(present) > 253:
+            raise InputError(f"{name}: has {len(present)} different names, and a model at most 253; is it that column?")
+        taken = None if spec.background is None else spec.background.value
+        free = (v for v in range(1, 255) if v != taken)
+        legend = _made([(next(free), str(k)) for k in present], name, spec.background)
     known = {(c.value if numbers else c.name): i for i, c in enumerate(legend)}
     if unknown := [k for k in present if k not in known and k not in ignored]:
         shown = ", ".join(f"{printable(k)} ({keys.count(k)} shapes)" for k in unknown[:8])
@@ -330,11 +337,15 @@ def _classes_of(values: list[Any], spec: TrainSpec, name: str) -> tuple[Legend, 
     return legend, np.array([known.get(k, IGNORE) for k in keys], np.uint8)
 
 
-def _made(pairs: list[tuple[int, str]], name: str) -> Legend:
-    if len(pairs) < 2:
-        raise InputError(f"{name}: has fewer than two classes: there is nothing to tell apart")
-    return Legend(
-        classes=tuple(
-            LegendClass(value=value, name=text, color=default_color(i)) for i, (value, text) in enumerate(pairs)
+def _made(pairs: list[tuple[int, str]], name: str, background: ClassSpec | None) -> Legend:
+    first = () if background is None else (background,)
+    if len(pairs) + len(first) < 2:
+        raise InputError(
+            f"{name}: has fewer than two classes, so there is nothing to tell apart: label another, or name the class "
+            "of what no shape covers with background"
         )
-    )
+    classes = (*first, *(ClassSpec(value=value, name=text) for value, text in pairs))
+    try:
+        return _asked(classes)
+    except ParameterError as error:
+        raise InputError(f"{name}: {error}; choose another value or name for background") from error

@@ -15,10 +15,12 @@ __all__ = ["first_network", "output_stride"]
 _LEAST = 0.5
 
 
-def first_network(spec: TrainSpec, *, in_channels: int, n_classes: int, origin: str) -> tuple[nn.Module, str]:
+def first_network(
+    spec: TrainSpec, *, in_channels: int, n_classes: int, origin: str, trust: bool = False
+) -> tuple[nn.Module, str]:
     """The network of a training before its first step, and where its weights come from, in words.
 
-    The same seed gives the same weights.
+    The same seed gives the same weights. An architecture ``module:Class`` is imported only where it is trusted.
 
     Raises:
         ModelError: If the architecture cannot be built, or a file of weights does not fit it.
@@ -27,7 +29,9 @@ def first_network(spec: TrainSpec, *, in_channels: int, n_classes: int, origin: 
     torch.manual_seed(spec.seed)
     if spec.init == "imagenet":
         return _fetched(spec, in_channels, n_classes, origin), "encoder trained on ImageNet"
-    network = build_architecture(spec.architecture, in_channels=in_channels, n_classes=n_classes, source=origin)
+    network = build_architecture(
+        spec.architecture, in_channels=in_channels, n_classes=n_classes, source=origin, trust=trust
+    )
     if spec.init == "none":
         return network, "weights drawn at random"
     return network, _fill(network, Path(spec.init))
@@ -65,10 +69,11 @@ def _fill(network: nn.Module, path: Path) -> str:
         some = {n: t for n, t in fitting.items() if t is not None}
         whole = some if len(some) > len(whole) else whole
     encoder = [name for name in expected if name.startswith("encoder.")]
-    share = sum(name in whole for name in encoder) / max(1, len(encoder))
+    asked, what = (encoder, "encoder") if encoder else (list(expected), "network")
+    share = sum(name in whole for name in asked) / max(1, len(asked))
     if share < _LEAST:
         raise ModelError(
-            f"{printable(path)} does not fit: {share:.0%} of the encoder's {len(encoder)} tensors have the name and "
+            f"{printable(path)} does not fit: {share:.0%} of the {what}'s {len(asked)} tensors have the name and "
             "the shape of one in the file; name the encoder it was made for"
         )
     network.load_state_dict({**expected, **whole})
@@ -87,4 +92,5 @@ def _fitted(tensor: Tensor, wanted: Tensor) -> Tensor | None:
 
 def output_stride(network: nn.Module) -> int:
     """Pixels of the network's deepest grid: windows are multiples of it."""
-    return int(getattr(getattr(network, "encoder", None), "output_stride", 32))
+    own = getattr(network, "output_stride", None)
+    return int(own if own is not None else getattr(getattr(network, "encoder", None), "output_stride", 32))

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError, printable
+from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import PROBABILITIES
 from geoseg.train.pairs import Pair, Pairs
 from geoseg.train.places import CELL, Places
 
-__all__ = ["BandStatistics", "band_statistics"]
+__all__ = ["BandStatistics", "band_statistics", "normalisations"]
 
 _PER_WINDOW = 1024
 _PIXELS = 400_000
@@ -58,9 +59,27 @@ def band_statistics(pairs: Pairs, places: Places, *, seed: int) -> BandStatistic
     )
 
 
+def normalisations(pairs: Pairs, statistics: BandStatistics) -> list[Normalisation]:
+    """From the stored pixels of each scene to the network's input."""
+    found = []
+    for pair in pairs.items:
+        each = list(zip(_scaling(pair), statistics.mean, statistics.std, strict=True))
+        found.append(
+            Normalisation(
+                gain=tuple(scale / std for (scale, _), _, std in each),
+                bias=tuple((offset - mean) / std for (_, offset), mean, std in each),
+            )
+        )
+    return found
+
+
+def _scaling(pair: Pair) -> list[tuple[float, float]]:
+    """Scale and offset of each band; stored numbers without a stated scale are taken as they are."""
+    return [(b.scale, b.offset) if pair.scene.scaled else (1.0, 0.0) for b in pair.bands]
+
+
 def _sample(pair: Pair, free: NDArray[np.bool_], n: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """About n physical values (pixel, band) of a scene's free cells."""
-    scale = [(b.scale, b.offset) if pair.scene.scaled else (1.0, 0.0) for b in pair.bands]
     cells = rng.permutation(np.argwhere(free))
     per_cell = max(1, min(_PER_WINDOW, -(-n // len(cells))))
     chosen: list[NDArray[np.float32]] = []
@@ -78,7 +97,7 @@ def _sample(pair: Pair, free: NDArray[np.bool_], n: int, rng: np.random.Generato
             if found >= n:
                 break
     stored = np.concatenate(chosen) if chosen else np.zeros((0, len(pair.bands)), np.float32)
-    gain, bias = (np.array(part, np.float32) for part in zip(*scale, strict=True))
+    gain, bias = (np.array(part, np.float32) for part in zip(*_scaling(pair), strict=True))
     physical: NDArray[np.float32] = stored * gain + bias
     return physical
 

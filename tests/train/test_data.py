@@ -85,6 +85,24 @@ def test_polygons_in_any_crs_label_the_pixels_whose_centre_they_hold(
     assert places.pixels(held_out=False).tolist() == [40 * 96, 30 * 50]
 
 
+def test_what_no_shape_covers_is_the_background_where_one_is_named(settings: Settings, tmp_path: Path) -> None:
+    shapes = [shapely.box(500_000.0 + x, 5_299_500.0, 500_200.0 + x, 5_300_000.0) for x in (0, 6_000)]
+    frame = gpd.GeoDataFrame({"kind": ["house", "house"]}, geometry=shapes, crs="EPSG:32632")
+    frame.to_file(tmp_path / "houses.gpkg")
+    asked = settings(labels=str(tmp_path / "houses.gpkg"), class_column="kind")
+    with pytest.raises(GeosegError, match="name the class of what no shape covers with background"):
+        opened(asked)
+    _, pairs, _ = opened(asked | {"background": {"value": 0, "name": "other"}})
+    assert (pairs.legend.values, pairs.legend.names) == ((0, 1), ("other", "house"))
+    expected = np.zeros((SIDE, SIDE))
+    expected[:50, :20] = 1
+    np.testing.assert_array_equal(pairs.items[0].labels().read(0, 0, SIDE, SIDE), expected)
+    with pytest.raises(GeosegError, match="goes with class_column"):
+        spec_of(settings(background={"value": 0, "name": "other"}))
+    with pytest.raises(GeosegError, match="choose another value or name for background"):
+        opened(asked | {"background": {"value": 0, "name": "house"}})
+
+
 def test_points_label_the_pixel_they_lie_in(settings: Settings, tmp_path: Path) -> None:
     where = [(500_005.0, 5_299_995.0), (500_955.0, 5_299_045.0), (506_005.0, 5_299_995.0)]
     points = gpd.GeoDataFrame({"v": [2, 1, 2]}, geometry=[shapely.Point(p) for p in where], crs="EPSG:32632")

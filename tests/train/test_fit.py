@@ -1,6 +1,9 @@
 """Training from end to end, in this process."""
 
 import csv
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import geoseg
+import geoseg.models.load
 from geoseg.errors import GeosegError
 from geoseg.jobs.train import Trained, train
 from geoseg.models.card import PROBABILITIES
@@ -151,6 +155,18 @@ def test_a_training_that_died_goes_on_from_its_last_epoch_with_the_same_losses_a
     assert not (tmp_path / "m" / ".geoseg").exists()
 
 
+def test_an_interrupt_is_an_interrupt_and_leaves_what_it_found(settings: Settings, tmp_path: Path) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = (signal.getsignal(signal.SIGINT), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+    with pytest.raises(KeyboardInterrupt):
+        trained(settings(), tmp_path / "m", progress=interrupt)
+    assert before == (
+        signal.getsignal(signal.SIGINT), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    )  # fmt: skip
+
+
 def test_patience_ends_a_training_early_and_the_best_epoch_is_the_model(settings: Settings, tmp_path: Path) -> None:
     # a rate this small changes no pixel
     trained(settings(learning_rate=1e-12, epochs=6, batches=1, patience=2), tmp_path / "m")
@@ -231,3 +247,85 @@ def test_scores_are_ratios_of_counts() -> None:
     assert np.isnan(counts.iou[2])
     assert counts.miou == pytest.approx((50 / 65 + 35 / 50) / 2)
     assert Confusion(counts=np.zeros((2, 2), np.int64)).miou == 0.0
+
+
+def test_a_finished_model_is_known_again_where_its_data_were_moved(
+    settings: Settings, data: Path, tmp_path: Path
+) -> None:
+    short = settings(epochs=1, batches=1, pictures=0)
+    trained(short, tmp_path / "m")
+    # hard links keep size and times, of which the fingerprint is made
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for file in (data / folder).iterdir():
+            os.link(file, tmp_path / folder / file.name)
+    moved = short | {"images": [str(tmp_path / "images")], "labels": str(tmp_path / "labels")}
+    assert trained(moved, tmp_path / "m").was_there
+
+
+OWN = '''"""A network of a user's own."""
+from torch import nn
+
+
+class Net(nn.Sequential):
+    output_stride = 2
+
+    def __init__(self, in_channels, classes, width=4):
+        super().__init__(nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+
+
+def number(in_channels, classes):
+    return 7
+'''
+
+
+def test_a_network_of_ones_own_is_trained_and_run_where_it_is_trusted(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_net.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = settings(
+        architecture={"name": "my_own_net:Net", "options": {"width": 6}}, epochs=2, batches=20, window=34, patience=9
+    )
+    with pytest.raises(GeosegError, match="my_own_net:Net is code to import: if you trust it, pass --trust-model"):
+        trained(asked, tmp_path / "m")
+    assert "my_own_net" not in sys.modules
+    trained(asked, tmp_path / "m", trust=True)
+    with pytest.raises(GeosegError, match="a model of kind module is a program"):
+        geoseg.load_model(tmp_path / "m")
+    model = geoseg.load_model(tmp_path / "m", trust=True)
+    assert model.card.output_stride == 2
+    assert model.card.architecture is not None
+    assert model.card.architecture.options == {"width": 6}
+    scene = geoseg.open_scene(write(tmp_path / "new.tif", made(77)[0], bands=("red", "nir")))
+    assert float((geoseg.segment(scene, model).classes.to_numpy() == made(77)[1]).mean()) > 0.9
+    for name, message in (
+        ("my_own_net:number", "gave a int: it should give a torch.nn.Module"),
+        ("my_own_net:Nat", "cannot build the architecture my_own_net:Nat .AttributeError"),
+        ("no_such_module:Net", "ModuleNotFoundError: No module named 'no_such_module'"),
+    ):
+        with pytest.raises(GeosegError, match=message):
+            trained(settings(architecture={"name": name}), tmp_path / "n", trust=True)
+
+
+def test_an_installed_package_adds_an_architecture_by_an_entry_point(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoseg.models import own_network
+
+    (tmp_path / "packaged_net.py").write_text(OWN)
+    info = tmp_path / "packaged_net-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: packaged-net\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{own_network.GROUP}]\npackaged = packaged_net:Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own_network.installed.cache_clear()
+    try:
+        trained(settings(architecture={"name": "packaged"}, epochs=1, batches=1), tmp_path / "m")
+        card = geoseg.load_model(tmp_path / "m").card
+        assert card.kind == "smp"
+        assert geoseg.models.load.build_network(geoseg.load_model(tmp_path / "m")) is not None
+        with pytest.raises(GeosegError, match="there is no architecture 'packagd'; did you mean packaged"):
+            trained(settings(architecture={"name": "packagd"}), tmp_path / "n")
+    finally:
+        own_network.installed.cache_clear()
