@@ -1,0 +1,1 @@
+"""Shipped models, and the scripts that trained them on open data."""
