@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,12 +162,12 @@ def contend(contender: str, folder: Path, side: int) -> None:
         run = _MAKE[contender](before, make_later(before))
         if small != side:
             run()  # imports and compiled code
-    matrix, seconds, added = measured(run)
-    print(json.dumps({"seconds": seconds, "added_bytes": added, "matrix": matrix.tolist()}))
+    matrix, cost = measured(run)
+    print(json.dumps({**asdict(cost), "matrix": matrix.tolist()}))
 
 
 def _compare(folder: Path, side: int, contenders: list[str], repeat: int) -> list[dict[str, Any]]:
-    print(f"\n{side} x {side} px\n{'':22}{'seconds':>9}{'x numpy':>9}{'Mpx/s':>8}{'added MiB':>11}")
+    print(f"\n{side} x {side} px\n{'':22}{'seconds':>9}{'x numpy':>9}{'CPU s':>8}{'Mpx/s':>8}{'added MiB':>11}")
     maps = make_map(folder, side), make_later(make_map(folder, side))
     if "geoseg --probabilities" in contenders:
         for path in maps:
@@ -181,14 +182,15 @@ def _compare(folder: Path, side: int, contenders: list[str], repeat: int) -> lis
                 raise SystemExit(f"{contender} ended with code {ended.returncode}: {ended.stderr}")
             runs.append(json.loads(ended.stdout))
         seconds = sorted(run["seconds"] for run in runs)[len(runs) // 2]
-        row = {"contender": contender, "side": side, "seconds": round(seconds, 4)}
+        cpu_s = sorted(run["cpu_s"] for run in runs)[len(runs) // 2]
+        row = {"contender": contender, "side": side, "seconds": round(seconds, 4), "cpu_s": round(cpu_s, 4)}
         row |= {"added_mib": max(run["added_bytes"] for run in runs) >> 20, "matrix": runs[0]["matrix"]}
         rows.append(row)
         if contender in _PLAIN and row["matrix"] != rows[0]["matrix"]:
             raise SystemExit(f"{contender} counts other pixels than {contenders[0]}: one of them is wrong")
         times = rows[0]["seconds"] / seconds
         rate = side**2 / 1e6 / seconds
-        print(f"{contender:22}{seconds:9.3f}{times:9.2f}{rate:8.0f}{row['added_mib']:11}", flush=True)
+        print(f"{contender:22}{seconds:9.3f}{times:9.2f}{cpu_s:8.2f}{rate:8.0f}{row['added_mib']:11}", flush=True)
     return rows
 
 

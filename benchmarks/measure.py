@@ -3,21 +3,31 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import psutil
 
-__all__ = ["measured"]
+__all__ = ["Cost", "measured"]
 
 T = TypeVar("T")
 _EVERY_S = 0.005
 
 
-def measured(run: Callable[[], T]) -> tuple[T, float, int]:
-    """What a function gives, its wall time in seconds, and how many bytes the process took more at its peak.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a piece of work took."""
 
-    Memory is resident, sampled 200 times a second, less what the process held when it began.
-    """
+    seconds: float
+    """On the clock."""
+    cpu_s: float
+    """Of all threads of the process: where other work takes the cores, this tells more than the clock."""
+    added_bytes: int
+    """Resident memory at its peak, sampled 200 times a second, less what the process held when the work began."""
+
+
+def measured(run: Callable[[], T]) -> tuple[T, Cost]:
+    """What a function gives, and what it took in this process."""
     process = psutil.Process()
     ready = peak = process.memory_info().rss
     stopping = threading.Event()
@@ -29,11 +39,11 @@ def measured(run: Callable[[], T]) -> tuple[T, float, int]:
 
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     try:
         found = run()
-        seconds = time.perf_counter() - began
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - busy
     finally:
         stopping.set()
         sampler.join()
-    return found, seconds, peak - ready
+    return found, Cost(seconds=seconds, cpu_s=cpu_s, added_bytes=peak - ready)

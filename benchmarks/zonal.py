@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,9 @@ def contend(contender: str, class_map: Path, zones: Path, warm_map: Path, warm_z
     """One run of one contender in this process; prints seconds and bytes as JSON."""
     _MAKE[contender](warm_map, warm_zones)()  # imports and compiled code
     run = _MAKE[contender](class_map, zones)
-    areas, seconds, added = measured(run)
+    areas, cost = measured(run)
     np.save(out, areas)
-    print(json.dumps({"seconds": seconds, "added_bytes": added}))
+    print(json.dumps(asdict(cost)))
 
 
 def main() -> None:

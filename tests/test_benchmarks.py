@@ -81,7 +81,8 @@ def test_memory_and_time_of_a_piece_of_work_are_those_of_the_work() -> None:
         time.sleep(0.05)
         return int(held[-1])
 
-    found, seconds, added = measured(run)
+    found, cost = measured(run)
     assert found == 1
-    assert seconds >= 0.05
-    assert added >= 1 << 24
+    assert cost.seconds >= 0.05
+    assert 0 < cost.cpu_s < cost.seconds + 1
+    assert cost.added_bytes >= 1 << 24

@@ -13,7 +13,7 @@ from geoseg.change.maps import ClassSource, source_of_file
 from geoseg.errors import InputError, PartError, SceneError, printable
 from geoseg.jobs.change_blocks import Compared, compare_blocks, recount_parts
 from geoseg.jobs.change_journal import ChangeJournal, forget_journal, journal_folder
-from geoseg.jobs.change_maps import find_map
+from geoseg.jobs.change_maps import find_map, soft_rules
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_publish import Publisher
 from geoseg.jobs.cluster import helpers
@@ -72,6 +72,7 @@ def change_pair(
         return done
     notes = [*_dates(maps), *(f"{printable(m.name)}: {n}" for m, r in zip(maps, rasters, strict=True) for n in r.notes)]
     by_shares = options.rules.posterior is not None
+    notes += soft_rules(maps) if by_shares else []
     sources = [
         source_of_file(r, m.confidence, m.probabilities if by_shares else None)
         for r, m in zip(rasters, maps, strict=True)

@@ -25,11 +25,13 @@ __all__ = [
     "pair_maps",
     "pair_name",
     "place_of",
+    "soft_rules",
     "unique",
     "with_unique_names",
 ]
 
 _CLASSES = "_classes"
+_RULES = "spectral"
 LEAST_SHARE = 0.1
 """Of the smaller of two maps that has to lie in the other for them to be taken for one place."""
 
@@ -103,24 +105,41 @@ def _of_file(href: str) -> MapInput:
     if is_remote(href) or not path.stem.endswith(_CLASSES):
         return MapInput(classes=href, acquired=_acquired(href), name=safe_name(name))
     confidence, probabilities = (path.with_name(f"{name}_{kind}.tif") for kind in ("confidence", "probabilities"))
-    stated = _stated(path.with_name(f"{name}.json"))
+    stated, model = _stated(path.with_name(f"{name}.json"))
     return MapInput(
         classes=href,
         confidence=str(confidence) if confidence.is_file() else None,
         probabilities=str(probabilities) if probabilities.is_file() else None,
         acquired=stated or _acquired(href),
         name=safe_name(name),
+        model=model,
     )
 
 
-def _stated(item: Path) -> datetime | None:
-    """When a scene was taken, by its STAC item."""
+def _stated(item: Path) -> tuple[datetime | None, str]:
+    """When a scene was taken, and the model that mapped it, by its STAC item."""
     try:
-        said = json.loads(item.read_text("utf-8"))["properties"]["datetime"]
-        moment = datetime.fromisoformat(said)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        properties = json.loads(item.read_text("utf-8"))["properties"]
+        model = str(properties.get("geoseg:model", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, ""
+    try:
+        moment = datetime.fromisoformat(properties["datetime"])
+    except (ValueError, KeyError, TypeError):
+        return None, model
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC), model
+
+
+def soft_rules(maps: Sequence[MapInput]) -> list[str]:
+    """What to say where the probabilities of these maps are to decide and are none that are calibrated."""
+    soft = [printable(m.name) for m in maps if m.model.partition(" ")[0] == _RULES]
+    if not soft:
+        return []
+    said = (
+        f"warning: {', '.join(soft)}: mapped with {_RULES}, whose soft thresholds are no calibrated probabilities: "
+        "next to no change will be found; let the classes decide, or map with a trained model"
+    )
+    return [said]
 
 
 def _acquired(href: str) -> datetime | None:

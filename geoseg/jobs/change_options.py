@@ -39,6 +39,8 @@ class MapInput:
     """What outputs are named after."""
     scene: Scene | None = None
     """The imagery that it was made from, where that is at hand."""
+    model: str = ""
+    """Name and version of the model that made it, where its item says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

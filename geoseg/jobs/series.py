@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.change.maps import source_of_file
 from geoseg.change.series import Series, Timeline
 from geoseg.errors import InputError, SceneError, printable
-from geoseg.jobs.change_maps import find_map
+from geoseg.jobs.change_maps import find_map, soft_rules
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.cluster import helpers
 from geoseg.jobs.finished import parts_folder, standing
@@ -53,6 +53,7 @@ def one_series(
     if done is not None:
         return done
     notes = [f"{printable(m.name)}: {n}" for m, r in zip(named, rasters, strict=True) for n in r.notes]
+    notes += soft_rules(named) if options.by_shares else []
     sources = [
         source_of_file(r, None, m.probabilities if options.by_shares else None)
         for r, m in zip(rasters, named, strict=True)

@@ -22,7 +22,8 @@ def examples(name: str) -> list[Any]:
     """The worked examples of a file, as parameters; one that skips where the file is not there."""
     path = REFERENCE / f"{name}.json"
     if not path.is_file():
-        return [pytest.param({}, marks=pytest.mark.skip(reason="worked examples are not here"))]
+        why = f"the worked examples of {name} lie beside the repository, in shared/reference, and are not there"
+        return [pytest.param({}, marks=pytest.mark.skip(reason=why))]
     return [pytest.param(e, id=e["id"]) for e in json.loads(path.read_text())["examples"]]
 
 

@@ -232,6 +232,23 @@ def test_a_place_that_fails_does_not_stop_the_others(runs: Any, tmp_path: Path, 
     assert not (tmp_path / "out" / "east_2019_2021").exists()
 
 
+def test_probabilities_of_soft_rules_are_warned_of(runs: Any, tmp_path: Path, geoseg_command: Command) -> None:
+    folders, _, _ = runs
+    for item in (f for folder in folders[:2] for f in folder.glob("west*/*.json")):
+        said = json.loads(item.read_text())
+        said["properties"]["geoseg:model"] = "spectral 1"
+        item.write_text(json.dumps(said))
+    options = ["--probabilities", "--no-polygons", "-o"]
+    ended = geoseg_command("series", *folders, *options, tmp_path / "series")
+    assert ended.code == 0, ended.err
+    assert "west_2019, west_2020: mapped with spectral, whose soft thresholds are no calibrated" in ended.err
+    ended = geoseg_command("change", *folders[:2], *options, tmp_path / "change")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("no calibrated probabilities") == 1
+    ended = geoseg_command("series", *folders, "--no-polygons", "-o", tmp_path / "plain")
+    assert "calibrated" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "match"),
     [
