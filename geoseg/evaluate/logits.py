@@ -15,7 +15,7 @@ from geoseg.inference.normalise import Normalisation
 from geoseg.inference.recipe import Recipe
 from geoseg.inference.rows import engine_for
 from geoseg.inference.stream import stream
-from geoseg.scene.read import SceneReader
+from geoseg.scene.reader import reader_of
 
 __all__ = ["LogitSample", "sample_logits"]
 
@@ -69,7 +69,7 @@ def sample_logits(
     found: list[LogitSample] = []
     for block in blocks(scene.height, scene.width, block_height=_BLOCK_PX, block_width=scene.width):
         for rows in stream(
-            SceneReader(scene, recipe.bands),
+            reader_of(scene, recipe.bands),
             engine_for(recipe),
             recipe.lattice,
             block,

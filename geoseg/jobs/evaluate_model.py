@@ -17,6 +17,7 @@ from geoseg.jobs.cluster import Pool
 from geoseg.jobs.evaluate import Evaluated, EvaluateOptions, check_output, evaluate_files, pairs_of, vectors_of
 from geoseg.jobs.outcome import Event, Listener, Options
 from geoseg.jobs.run import run
+from geoseg.models.at_gsd import at_gsd_of
 from geoseg.models.load import Model
 from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_text
@@ -96,6 +97,7 @@ def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
         options = tried.running
         try:
             scene = open_scene(pair.prediction.classes, bands=options.bands, scale=options.scale, offset=options.offset)
+            scene, _ = at_gsd_of(tried.model, scene)  # as the run does it
             recipe = recipe_for(scene, tried.model, options.choices)
             if pair.reference is None:
                 assert vectors is not None
