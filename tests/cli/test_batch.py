@@ -16,13 +16,13 @@ import yaml
 
 from geoseg.jobs.batch_state import BATCH_LOCK
 from geoseg.jobs.lock import hold
+from tests.commands import Forks
 from tests.conftest import Command, WriteScene, read
 from tests.jobs.batches import edit_state, write_pipeline
 from tests.jobs.test_batch import break_file
 from tests.jobs.test_run import hidden, tree
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
-PROGRAM = [sys.executable, "-P", "-c", "from geoseg.cli.main import main; main()"]
 
 
 def standing(out: str) -> dict[str, str]:
@@ -82,8 +82,10 @@ def test_status_as_json_tells_reasons_tries_and_the_next_try(file: Path, geoseg_
     assert "a is no scene that failed: those are x" in unknown.err
 
 
-def test_status_changes_nothing_and_needs_neither_network_nor_rasters_to_be_opened(file: Path) -> None:
-    subprocess.run([*PROGRAM, "batch", "run", str(file), "-q"], check=False)
+def test_status_changes_nothing_and_needs_neither_network_nor_rasters_to_be_opened(
+    file: Path, geoseg_command: Command
+) -> None:
+    geoseg_command("batch", "run", file, "-q")
     before = tree(file.parent)
     code = (
         "import sys\n"
@@ -120,69 +122,61 @@ def test_a_run_beside_another_ends_with_2_and_says_who_it_is(file: Path, geoseg_
     assert not hidden(file.parent / "out")
 
 
-def test_two_runs_started_at_once_do_no_harm(file: Path) -> None:
-    runs = [
-        subprocess.Popen(
-            [*PROGRAM, "batch", "run", str(file)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    ended = [(process.communicate(timeout=200), process.returncode) for process in runs]
-    codes = sorted(code for _, code in ended)
+def test_two_runs_started_at_once_do_no_harm(file: Path, forked: Forks) -> None:
+    runs = [forked.start("batch", "run", file) for _ in range(2)]
+    ended = [run.end() for run in runs]
+    codes = sorted(run.code for run in ended)
     # the second was refused, or came when the first was through
     assert codes in ([1, 2], [0, 1]), ended
     if codes == [1, 2]:
-        assert any(": process " in err for (_, err), code in ended if code == 2)
+        assert any(": process " in run.err for run in ended if run.code == 2)
     rows = pd.read_csv(file.parent / "out" / "areas.csv")
     assert set(rows.scene) == {"a", "b"}
     assert not hidden(file.parent / "out")
 
 
 def test_a_run_that_is_terminated_goes_on_the_next_time_and_blames_nobody(
-    write_scene: WriteScene, tmp_path: Path
+    write_scene: WriteScene, tmp_path: Path, forked: Forks, geoseg_command: Command
 ) -> None:
     for i in range(12):
         write_scene(f"in/s{i:02}.tif", seed=i, shape=(400, 400))
     file = write_pipeline(tmp_path, {"concurrency": 1, "steps": {"segment": {}, "vectorize": {}}})
-    process = subprocess.Popen([*PROGRAM, "batch", "run", str(file)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "s02: done" in line:
-            break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=100)
-    assert process.returncode == 143
+    process = forked.start("batch", "run", file)
+    process.wait_for("s02: done")
+    process.send(signal.SIGTERM)
+    ended = process.end(timeout=100)
+    assert ended.code == 143
+    assert "terminated: finished blocks are kept, and the same command goes on from there" in ended.err
     summary = json.loads((tmp_path / "out" / "batch.json").read_text("utf-8"))
     assert summary["interrupted"] is True
     done, left = summary["counts"]["done"], summary["counts"]["left"]
     assert done >= 2  # the last is said to be done an instant before it is noted
     assert done + left == 12
-    ended = subprocess.run([*PROGRAM, "batch", "run", str(file)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    again = geoseg_command("batch", "run", file)
+    assert again.code == 0, again.err
     summary = json.loads((tmp_path / "out" / "batch.json").read_text("utf-8"))
     assert summary["counts"]["done"] + summary["counts"]["unchanged"] == 12
     assert summary["counts"]["unchanged"] >= done
-    assert "died" not in ended.stderr
+    assert "died" not in again.err
     assert not hidden(tmp_path / "out")
 
 
-def test_a_run_that_is_killed_goes_on_the_next_time(write_scene: WriteScene, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_goes_on_the_next_time(
+    write_scene: WriteScene, tmp_path: Path, forked: Forks, geoseg_command: Command
+) -> None:
     for i in range(6):
         write_scene(f"in/s{i:02}.tif", seed=i, shape=(400, 400))
     file = write_pipeline(tmp_path, {"concurrency": 2, "steps": {"segment": {}, "vectorize": {}}})
-    process = subprocess.Popen([*PROGRAM, "batch", "run", str(file)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "s02: done" in line:
-            break
-    process.kill()
-    process.communicate(timeout=100)
-    ended = subprocess.run([*PROGRAM, "batch", "run", str(file)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    process = forked.start("batch", "run", file)
+    process.wait_for("s02: done")
+    process.send(signal.SIGKILL)
+    assert process.end().code == -9
+    ended = geoseg_command("batch", "run", file)
+    assert ended.code == 0, ended.err
     assert set(pd.read_csv(tmp_path / "out" / "areas.csv").scene) == {f"s{i:02}" for i in range(6)}
     assert not hidden(tmp_path / "out")
-    again = subprocess.run([*PROGRAM, "batch", "run", str(file)], capture_output=True, text=True, check=False)
-    assert (again.returncode, "6 unchanged" in again.stderr) == (0, True)
+    again = geoseg_command("batch", "run", file)
+    assert (again.code, "6 unchanged" in again.err) == (0, True)
 
 
 @pytest.mark.slow
@@ -288,6 +282,7 @@ def test_serve_says_what_to_install(file: Path, tmp_path: Path) -> None:
     assert "pip install 'geoseg[schedule]'" in ended.stderr
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_change_is_told_in_tables_by_status_and_by_retry_and_workers_make_the_same(
     write_scene: WriteScene, tmp_path: Path, geoseg_command: Command
 ) -> None:
@@ -314,9 +309,9 @@ def test_change_is_told_in_tables_by_status_and_by_retry_and_workers_make_the_sa
     assert geoseg_command("batch", "retry", file).out == f"{pairs[1]}\n"
     assert standing(geoseg_command("batch", "run", file).out) == {pairs[1]: "done"}
     two = write_pipeline(tmp_path, {"steps": steps, "compute": {"workers": 1}, "output": "other"}, name="two.yaml")
-    ended = subprocess.run([*PROGRAM, "batch", "run", str(two), "-v"], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "p_20190601: a block of " in ended.stderr
+    ended = geoseg_command("batch", "run", two, "-v")
+    assert ended.code == 0, ended.err
+    assert "p_20190601: a block of " in ended.err
     maps = [Path(f"p_{year}0601/p_{year}0601_classes.tif") for year in (2019, 2020, 2021)]
     for name in (*maps, *(Path(pair, f"{Path(pair).name}_change.tif") for pair in pairs)):
         np.testing.assert_array_equal(read(tmp_path / "other" / name), read(tmp_path / "out" / name))

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from geoseg.jobs.outcome import Event, Options
 from geoseg.jobs.run import run
 from geoseg.models.load import load_model
 from geoseg.scene.open import open_scene
+from tests.commands import Forks, Live
 from tests.conftest import Command, WriteScene, blobs, read
 
 KMEANS = ["-m", "kmeans:3"]
@@ -384,47 +383,23 @@ def test_a_token_in_a_url_reaches_no_log_and_no_record(tmp_path: Path, pool: Poo
     assert "secret" not in said[0] + (tmp_path / "run.json").read_text("utf-8")
 
 
-def slow_run(path: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+def slow_run(forked: Forks, path: Path, out: Path, *more: str, **environment: str) -> Live:
     """A run in a process of its own, of several blocks that take a while."""
-    words = ["run", path, "-o", out, *KMEANS, "--block-size", "512", "-v", *more]
-    # whoever runs the tests in the background of a shell has interrupts ignored, and so have children
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from geoseg.cli.main import main; main(sys.argv[1:])"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-        start_new_session=True,
-    )
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if text in line:
-            return
-    pytest.fail(f"never said {text!r}: {''.join(said)}")
+    return forked.start("run", path, "-o", out, *KMEANS, "--block-size", "512", "-v", *more, **environment)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["written:2", "staged", "stage_renamed", "killed"])
 def test_after_a_kill_the_same_command_finishes_and_the_result_is_the_undisturbed_one(
-    point: str, write_scene: WriteScene, geoseg_command: Command
+    point: str, write_scene: WriteScene, geoseg_command: Command, forked: Forks
 ) -> None:
     path = write_scene(shape=(1030, 300))
     out, calm = path.parents[1] / "out", path.parents[1] / "calm"
-    process = slow_run(path, out, **({} if point == "killed" else {"GEOSEG_CRASH_AT": point}))
+    process = slow_run(forked, path, out, **({} if point == "killed" else {"GEOSEG_CRASH_AT": point}))
     if point == "killed":
-        wait_for(process, "a block of")
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL
+        process.wait_for("a block of")
+        process.send(signal.SIGKILL, to_all=True)
+    assert process.end().code == -signal.SIGKILL
     finished = (out / "scene").exists()
     assert finished is (point == "stage_renamed")
     again = geoseg_command("run", path, "-o", out, *KMEANS, "--block-size", 512)
@@ -445,21 +420,26 @@ def test_after_a_kill_the_same_command_finishes_and_the_result_is_the_undisturbe
     ids=["SIGINT", "SIGTERM", "SIGINT to two workers"],
 )
 def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
-    number: signal.Signals, code: int, more: list[str], write_scene: WriteScene, geoseg_command: Command
+    number: signal.Signals,
+    code: int,
+    more: list[str],
+    write_scene: WriteScene,
+    geoseg_command: Command,
+    forked: Forks,
 ) -> None:
     import psutil
 
     path = write_scene(pixels=blobs(1600, 600))
     out = path.parents[1] / "out"
     # small windows that overlap much: a block takes seconds
-    process = slow_run(path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", *more)
-    wait_for(process, "a block of")
+    process = slow_run(forked, path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", *more)
+    process.wait_for("a block of")
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     began = time.monotonic()
-    os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    took = time.monotonic() - began
-    assert process.returncode == code, said
+    process.send(number, to_all=True)
+    ended_with = process.end(timeout=60)
+    took, said = time.monotonic() - began, ended_with.err
+    assert ended_with.code == code, said
     assert took < 20
     assert "Traceback" not in said
     how = "terminated" if number == signal.SIGTERM else "interrupted"
@@ -474,37 +454,37 @@ def test_a_signal_ends_a_run_within_seconds_and_the_next_one_completes(
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_ends_the_run_at_once(write_scene: WriteScene) -> None:
+def test_a_second_interrupt_ends_the_run_at_once(write_scene: WriteScene, forked: Forks) -> None:
     import psutil
 
     path = write_scene(pixels=blobs(1600, 600))
     words = ["--window", "32", "--overlap", "0.7", "--threads", "1", "-j", "1"]
-    process = slow_run(path, path.parents[1] / "out", *words)
-    wait_for(process, "blocks, ")
+    process = slow_run(forked, path, path.parents[1] / "out", *words)
+    process.wait_for("blocks, ")
     family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
+    process.send(signal.SIGINT)
     time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" not in said  # that is said when all is tidied up
+    process.send(signal.SIGINT)
+    ended = process.end(timeout=60)
+    assert ended.code == 130
+    assert "interrupted" not in ended.err  # that is said when all is tidied up
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
 
 
 @pytest.mark.slow
-def test_no_port_is_open_in_this_process_and_only_loopback_with_workers(write_scene: WriteScene) -> None:
+def test_no_port_is_open_in_this_process_and_only_loopback_with_workers(write_scene: WriteScene, forked: Forks) -> None:
     import psutil
 
     path = write_scene(pixels=blobs(1600, 600))
     for workers in ("0", "2"):
         out = path.parents[1] / f"out{workers}"
-        process = slow_run(path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", "-j", workers)
-        wait_for(process, "blocks, ")
+        process = slow_run(forked, path, out, "--window", "32", "--overlap", "0.7", "--threads", "1", "-j", workers)
+        process.wait_for("blocks, ")
         me = psutil.Process(process.pid)
         found = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections(kind="inet")]
-        process.terminate()
-        process.communicate(timeout=60)
+        process.send(signal.SIGTERM)
+        process.end(timeout=60)
         listening = [c for c in found if c.status == psutil.CONN_LISTEN]
         if workers == "0":
             assert not found
