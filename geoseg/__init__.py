@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.area.class_areas import class_areas
     from geoseg.change.change_series import change_series
     from geoseg.change.detect import detect_change
+    from geoseg.change.pair_scene import pair_scenes
     from geoseg.evaluate.assess import evaluate_map
     from geoseg.inference.recipe import Choices
     from geoseg.inference.segment import segment
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate_map",
     "load_model",
     "open_scene",
+    "pair_scenes",
     "segment",
     "vectorize",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "evaluate_map": "geoseg.evaluate.assess",
     "load_model": "geoseg.models.load",
     "open_scene": "geoseg.scene.open",
+    "pair_scenes": "geoseg.change.pair_scene",
     "segment": "geoseg.inference.segment",
     "vectorize": "geoseg.vector.vectorizer",
 }

@@ -1,6 +1,7 @@
 """Images of a scene on another grid: linear between pixels, the same however they are cut."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ from odc.geo.geobox import GeoBox
 from geoseg.change.grids import align
 from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, along, halves_of
 from geoseg.inference.lattice import Block
-from geoseg.scene.read import SceneReader
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["Image", "ReadImage", "images_of", "take_image"]
@@ -48,7 +48,7 @@ class Image:
 
     def _read(self, block: Block) -> Pixels:
         """Of a block of the scene."""
-        with SceneReader(self.scene, self.bands) as reader:
+        with closing(self.scene.reader(self.bands)) as reader:
             pixels, valid = reader.read(block.row_off, block.col_off, block.height, block.width)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and no edge is found there
             return np.where(valid, pixels, np.nan).astype(np.float32)

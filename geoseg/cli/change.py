@@ -41,6 +41,8 @@ _OF_THE_MODEL = (
     "threads", "block_size", "seed", "force", "block_timeout", "trust_model",
 )  # fmt: skip
 """Options that say nothing where nothing is segmented."""
+_OF_MAPS = ("tolerance", "crosswalk", "plausible", "prior", "costs", "picture", "strata_buffer", "legend")
+"""Options that say nothing where a model of two dates tells change itself."""
 
 
 @click.command()
@@ -126,7 +128,7 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
     Each is a class map, the folder of a finished scene, or the output folder of geoseg run, whose scenes are paired by
     place. With --model either may be imagery (a file, folder or glob): it is segmented first, as by geoseg run, into
     the folders before and after of the output folder. A second map on another grid is brought onto that of the first;
-    classes are matched by name.
+    classes are matched by name. A model of two dates tells change itself: it is run over both scenes of each pair.
 
     Exit codes: 0 all done, 1 some pairs failed, 2 wrong usage or nothing could start, 130 interrupted, 143
     terminated.
@@ -147,6 +149,8 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
         idle = [name.replace("_", "-") for name in _OF_THE_MODEL if by_user(name)]
         if idle:
             raise click.UsageError(f"--{idle[0]} is of no use without --model")
+    if model is not None and model.card.dates > 1:
+        return _run_pairs(before, after, output, model, asked)
     outlines, min_area = outlines_of(asked)
     options = ChangeOptions(
         rules=Rules(
@@ -208,6 +212,61 @@ def _compare(
         mapping = Mapping(model=model, options=mapped, pool=pool)
         shared = pool if elsewhere else None
         return change_maps(before, after, output, options, pool=shared, mapping=mapping, listen=talk)
+
+
+def _run_pairs(before: str, after: str, output: Path, model: "Model", asked: dict[str, Any]) -> int:
+    """A model of two dates: run over each pair of scenes as over one."""
+    from geoseg.cli.show import show_areas
+    from geoseg.cli.talk import Talk
+    from geoseg.jobs.change_imagery import find_pairs
+    from geoseg.jobs.cluster import connect
+    from geoseg.jobs.outcome import Event
+    from geoseg.jobs.run import plan_run, run
+
+    for name in _OF_MAPS:
+        if by_user(name):
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} compares class maps, and model {model.card.name} tells change itself from "
+                "both dates: leave one out"
+            )
+    outlines, min_area = outlines_of(asked)
+    zones = zones_of(asked)
+    options = segment_options_of(
+        asked,
+        formats=formats_of(asked),
+        probabilities=asked["probabilities"],
+        outlines=outlines,
+        min_area=min_area,
+        zones=zones,
+        align=asked["align"],
+    )
+    found = find_pairs(before, after, output)
+    pairs = [(one.classes, two.classes) for one, two in found.pairs]
+    with Talk(verbosity=-1 if asked["quiet"] else asked["verbose"], log_format=asked["log_format"]) as talk:
+        for note in (*(() if zones is None else zones.notes), *found.notes):
+            talk.say(note)
+        for href, text in found.failed:
+            talk(Event(kind="failed", scene=href, text=text))
+        if asked["dry_run"]:
+            from geoseg.cli.dry_run import print_plans
+
+            code = print_plans([(output, plan_run(pairs, model, options, listen=talk))], options)
+            return 1 if found.failed else code
+        with connect(
+            workers=asked["workers"],
+            scheduler=asked["scheduler"],
+            scheduler_file=asked["scheduler_file"],
+            accelerated=options.choices.device.partition(":")[0] not in ("auto", "cpu"),
+            block_timeout=asked["block_timeout"],
+        ) as pool:
+            summary = run(pairs, output, model, options, pool=pool, listen=talk)
+        done = len(summary.outcomes) - summary.n_failed
+        n = len(summary.outcomes) + len(found.failed)
+        talk.say(f"{done} of {n} pairs done in {summary.seconds:.1f} s; results in {output}")
+    if not asked["quiet"]:
+        show_areas(summary)
+    sys.stdout.flush()
+    return 1 if summary.n_failed or found.failed else 0
 
 
 def _mapping_options(asked: dict[str, Any], options: "ChangeOptions") -> "Options":

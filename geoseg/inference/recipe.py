@@ -176,5 +176,5 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, in
         precision=choices.precision,
         threads=choices.threads,
         inside=None if inside is None or inside.is_whole else inside,
-        notes=(*((scene.product,) if scene.product else ()), *fit.notes),
+        notes=(*((scene.product,) if scene.product else ()), *scene.notes, *fit.notes),
     )

@@ -20,7 +20,6 @@ from geoseg.inference.recipe import Recipe
 from geoseg.inference.stream import LogitRows, stream
 from geoseg.legend import NODATA
 from geoseg.models.load import build_network
-from geoseg.scene.reader import reader_of
 
 __all__ = ["ClassRows", "class_rows", "engine_for"]
 
@@ -129,7 +128,7 @@ def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[Cla
         )
         return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence, probabilities=shares)
 
-    reader = reader_of(recipe.scene, recipe.bands)  # opens its files in the thread that reads, which closes them
+    reader = recipe.scene.reader(recipe.bands)  # opens its files in the thread that reads, which closes them
     with ThreadPoolExecutor(1, "geoseg-decide") as thread:
         pending: Future[ClassRows] | None = None
         try:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from geoseg.errors import GeosegError, InputError, printable
-from geoseg.jobs.change_maps import find_maps, holds_finished
+from geoseg.jobs.change_maps import Pairing, as_map, find_maps, holds_finished, pair_maps
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.cluster import Pool
 from geoseg.jobs.outcome import Listener, Options, SceneOutcome
@@ -21,7 +21,7 @@ from geoseg.scene.open import open_scene
 from geoseg.scene.products.recognise import looks_like_product
 from geoseg.scene.scene import Scene
 
-__all__ = ["SIDES", "Mapping", "Side", "find_sides", "is_imagery", "segmented"]
+__all__ = ["SIDES", "Mapping", "Side", "find_pairs", "find_sides", "is_imagery", "segmented"]
 
 SIDES: Final = ("before", "after")
 """Folders of the class maps of imagery, below the output folder. No pair is called so: its name has two parts."""
@@ -107,6 +107,35 @@ def find_sides(before: str, after: str, output: Path, *, with_model: bool) -> tu
         for each, image in zip(named, images, strict=True)
     )
     return one, two
+
+
+def find_pairs(before: str, after: str, output: Path) -> Pairing:
+    """The pairs of rasters that a model of two dates is run over, by place.
+
+    Args:
+        before: What the user named.
+        after: For the second date.
+        output: Folder of all outputs; it is not searched for imagery.
+
+    Raises:
+        InputError: If a side is no imagery, or no raster of one shows the place of one of the other.
+    """
+    for each in (before, after):
+        if not is_imagery(each):
+            if not is_remote(each) and not Path(each).exists():
+                raise InputError(f"{printable(each)}: there is no such file or folder; check the path")
+            raise InputError(
+                f"{printable(each)} is a class map or a finished run, and a model of two dates needs the imagery of "
+                "both: name that instead, or compare maps without --model"
+            )
+    sides = [[as_map(raster) for raster in find_rasters([each], exclude=output)] for each in (before, after)]
+    found = pair_maps(*sides)
+    if not found.pairs and not found.failed:
+        raise InputError(
+            f"no raster of {printable(before)} shows the place of one of {printable(after)}: give two dates of one "
+            "place"
+        )
+    return found
 
 
 def segmented(side: Side, folder: Path, mapping: Mapping, listen: Listener) -> Side:

@@ -14,11 +14,13 @@ from geoseg.jobs.change_options import MapInput
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import safe_name
 from geoseg.scene.guard import is_remote, open_raster, without_query
+from geoseg.scene.open import scene_name
 from geoseg.scene.raster import acquired_of, grid_of
 
 __all__ = [
     "LEAST_SHARE",
     "Pairing",
+    "as_map",
     "find_map",
     "find_maps",
     "holds_finished",
@@ -97,6 +99,11 @@ def _finished(folder: Path) -> list[Path]:
     # a folder that has its item is complete
     maps = [f / f"{f.resolve().name}{_CLASSES}.tif" for f in folders if (f / f"{f.resolve().name}.json").is_file()]
     return [p for p in maps if p.is_file()]
+
+
+def as_map(href: str) -> MapInput:
+    """Imagery as what it will be compared as: where it lies and when it was taken are those of its map."""
+    return MapInput(classes=href, acquired=_acquired(href), name=safe_name(scene_name(href)))
 
 
 def _of_file(href: str) -> MapInput:

@@ -21,7 +21,7 @@ from geoseg.inference.lattice import Block
 from geoseg.jobs.change_blocks import Compared, plan_blocks
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_strata import write_strata
-from geoseg.jobs.polygons import scene_vectorizer
+from geoseg.jobs.polygons import patches_only, scene_vectorizer
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
 from geoseg.outputs.change_picture import ChangeView, write_change_picture
@@ -31,28 +31,12 @@ from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.tables import write_areas
 from geoseg.outputs.vectors import FORMATS, write_polygons
 from geoseg.scene.class_raster import open_class_raster
-from geoseg.vector.measure import Pixels
 from geoseg.vector.vectorizer import Drawn
 
-__all__ = ["Patches", "Publisher"]
+__all__ = ["Publisher"]
 
 _YEAR_S = 365.25 * 86_400
 _PICTURE_PX = 800
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patches:
-    """Reads what changed: no change and nodata are nothing."""
-
-    read: Any
-    """Reads the pixels of a raster in which 0 is no change."""
-    nodata: int
-    """Of that raster."""
-
-    def __call__(self, block: Block) -> Pixels:
-        """The pixels of a block, 0 where there is nothing."""
-        pixels: Pixels = self.read(block)
-        return replace(pixels, classes=np.where(pixels.classes == self.nodata, np.uint8(0), pixels.classes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,13 +155,11 @@ class Publisher:
     ) -> Drawn | None:
         if not self.options.formats:
             return None
-        kinds = legend.classes[1:]
-        # where nothing changed there is no polygon, and a legend has a class at least
-        patches = replace(legend, classes=kinds, nodata=0) if kinds else Legend.unnamed((1,), nodata=0)
-        whole = scene_vectorizer(
-            self.compared.comparison.geobox, legend, self.options.outlines, classes=change, confidence=confidence
+        vectorizer = patches_only(
+            scene_vectorizer(
+                self.compared.comparison.geobox, legend, self.options.outlines, classes=change, confidence=confidence
+            )
         )
-        vectorizer = replace(whole, legend=patches, read=Patches(read=whole.read, nodata=legend.nodata))
         drawn = Drawn()
         features = change_features(vectorizer.features(self.executor, at_once=self.at_once, drawn=drawn), self.codes)
         for i, kind in enumerate(self.options.formats):
@@ -185,7 +167,7 @@ class Publisher:
                 features,
                 stage / f"{name}_polygons{FORMATS[kind].suffix}",
                 format=kind,
-                legend=patches,
+                legend=vectorizer.legend,
                 layer="change",
                 metadata=metadata,
                 column="change_id",

@@ -8,18 +8,16 @@ from pathlib import Path
 from geoseg.errors import InputError, printable
 from geoseg.jobs.change import change_pair
 from geoseg.jobs.change_imagery import SIDES, Mapping, Side, find_sides, segmented
-from geoseg.jobs.change_maps import pair_maps, with_unique_names
+from geoseg.jobs.change_maps import as_map, pair_maps, with_unique_names
 from geoseg.jobs.change_options import ChangeOptions, MapInput
 from geoseg.jobs.cluster import Pool
 from geoseg.jobs.lock import hold
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome, Summary
 from geoseg.jobs.places_run import PlaceJob, record_of, tell, work_on_places
-from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.outputs.tables import write_combined_areas
 from geoseg.scene.guard import without_query
-from geoseg.scene.open import scene_name
 
 __all__ = ["Pair", "change_maps", "compare_pairs", "expected_pairs"]
 
@@ -107,10 +105,7 @@ def expected_pairs(sides: tuple[Side, Side], said: tuple[str, str], listen: List
     Raises:
         InputError: If no map of one side shows the place of one of the other.
     """
-    one, two = (
-        Side(maps=(*side.maps, *(MapInput(classes=r, name=safe_name(scene_name(r))) for r in side.rasters)))
-        for side in sides
-    )
+    one, two = (Side(maps=(*side.maps, *map(as_map, side.rasters))) for side in sides)
     return _paired((one, two), said, listen)[0]
 
 

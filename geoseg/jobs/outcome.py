@@ -33,6 +33,8 @@ class Options:
     """Physical value of a stored 0."""
     mask_clouds: bool = False
     """Whether what a product's own mask calls cloud or shadow is no observation."""
+    align: bool = False
+    """For pairs of scenes: whether the second date is moved back by the shift that the images show."""
     block_size: int | None = None
     """Pixels along a side of a block; None lets the planner choose."""
     formats: tuple[str, ...] = ("gpkg",)

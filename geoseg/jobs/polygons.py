@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from geoseg.vector.measure import Pixels
 from geoseg.vector.unite import Grid
 from geoseg.vector.vectorizer import BLOCK_PX, Outlines, Vectorizer
 
-__all__ = ["scene_vectorizer"]
+__all__ = ["Patches", "patches_only", "scene_vectorizer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,29 @@ def scene_vectorizer(
         areas=pixel_areas(geobox),
         with_probabilities=probabilities is not None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patches:
+    """Reads what changed: no change and nodata are nothing."""
+
+    read: Any
+    """Reads the pixels of a raster in which 0 is no change."""
+    nodata: int
+    """Of that raster."""
+
+    def __call__(self, block: Block) -> Pixels:
+        """The pixels of a block, 0 where there is nothing."""
+        pixels: Pixels = self.read(block)
+        return replace(pixels, classes=np.where(pixels.classes == self.nodata, np.uint8(0), pixels.classes))
+
+
+def patches_only(whole: Vectorizer) -> Vectorizer:
+    """What makes the polygons of a change map, in which 0 is no change: of that there are none."""
+    kinds = tuple(c for c in whole.legend if c.value)
+    # where nothing changed there is no polygon, and a legend has a class at least
+    legend = replace(whole.legend, classes=kinds, nodata=0) if kinds else Legend.unnamed((1,), nodata=0)
+    return replace(whole, legend=legend, read=Patches(read=whole.read, nodata=whole.legend.nodata))
 
 
 @contextmanager

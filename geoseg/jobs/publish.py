@@ -18,7 +18,7 @@ from geoseg.jobs.block import Computed, pixel_areas
 from geoseg.jobs.cluster import helpers
 from geoseg.jobs.mapping_unit import merge_parts
 from geoseg.jobs.outcome import Options
-from geoseg.jobs.polygons import scene_vectorizer
+from geoseg.jobs.polygons import patches_only, scene_vectorizer
 from geoseg.outputs.aside import Published
 from geoseg.outputs.cog import write_class_cog, write_confidence_cog, write_probability_cog
 from geoseg.outputs.parts import Part, check_part
@@ -111,6 +111,7 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
             parts, totals = merge_parts(parts, options.min_area, geobox, legend.nodata, executor)
         table = class_table(totals, legend, pixel_areas(geobox).unit_m2, expected=computed.expected)
         named = _Names(stage, folder.name)
+        change = recipe.model.card.dates > 1
         assets = _write_rasters(named, parts, recipe, metadata, probabilities=options.probabilities)
         drawn = Drawn() if options.formats else None
         if drawn is not None:
@@ -118,10 +119,12 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
                 geobox,
                 legend,
                 options.outlines,
-                classes=named("classes.tif"),
+                classes=named(f"{recipe.model.map_name}.tif"),
                 confidence=named("confidence.tif"),
                 probabilities=named("probabilities.tif") if options.probabilities else None,
             )
+            if change:
+                vectorizer = patches_only(vectorizer)
             features = vectorizer.features(executor, at_once=at_once, drawn=drawn)
             for i, name in enumerate(options.formats):
                 # the first format is the main one; further ones say which they are
@@ -129,13 +132,14 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
                     features,
                     named(f"polygons{FORMATS[name].suffix}"),
                     format=name,
-                    legend=legend,
+                    legend=vectorizer.legend,
                     metadata=metadata,
+                    **({"layer": "change"} if change else {}),
                 )
         assets["areas"] = write_areas(table, named("areas.csv"))
         notes = _notes(options.outlines, drawn)
         if options.zones is not None:
-            zones = zone_areas(open_class_raster(named("classes.tif"), legend=legend), options.zones)
+            zones = zone_areas(open_class_raster(named(f"{recipe.model.map_name}.tif"), legend=legend), options.zones)
             assets["zones"] = write_areas(zones.table, named("zones.csv"))
             notes = (*notes, *(note for note in zones.notes if note not in options.zones.notes))
         # the item last: a folder that has it is complete
@@ -148,6 +152,7 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
                 legend=legend,
                 processed=datetime.now(UTC),
                 acquired=recipe.scene.acquired,
+                period=recipe.scene.period,
                 model=metadata["GEOSEG_MODEL"],
                 software={"geoseg": __version__, "gdal": rasterio.__gdal_version__},
                 parameters=recipe.parameters | options.parameters | {"model_digest": recipe.model.digest},
@@ -174,10 +179,16 @@ def _write_rasters(
     geobox, legend = recipe.scene.geobox, recipe.model.legend
     with ThreadPoolExecutor(2) as pool:
         classes = pool.submit(
-            write_class_cog, named("classes.tif"), parts, geobox=geobox, legend=legend, metadata=metadata
+            write_class_cog,
+            named(f"{recipe.model.map_name}.tif"),
+            parts,
+            geobox=geobox,
+            legend=legend,
+            metadata=metadata,
+            **({"description": "land-cover change"} if recipe.model.card.dates > 1 else {}),
         )
         confidence = pool.submit(write_confidence_cog, named("confidence.tif"), parts, geobox=geobox, metadata=metadata)
-        assets: dict[str, Published] = {"classes": classes.result(), "confidence": confidence.result()}
+        assets: dict[str, Published] = {recipe.model.map_name: classes.result(), "confidence": confidence.result()}
     if probabilities:
         assets["probabilities"] = write_probability_cog(
             named("probabilities.tif"), parts, geobox=geobox, legend=legend, metadata=metadata

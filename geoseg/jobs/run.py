@@ -29,7 +29,10 @@ from geoseg.scene.mosaic import joined, mosaics
 from geoseg.scene.open import open_scene, scene_name
 from geoseg.scene.scene import Scene
 
-__all__ = ["plan_run", "run"]
+__all__ = ["Raster", "plan_run", "run", "shown"]
+
+Raster = str | tuple[str, str]
+"""What is segmented: a raster or a product, or the two dates of a pair."""
 
 _OWN_NAMES = ("areas.csv", "run.json", "report.html")
 """Files of the output folder: areas.csv.tif is a name that a scene can have, too."""
@@ -40,12 +43,12 @@ def _ignore(_: Event) -> None:
 
 
 def plan_run(
-    rasters: Sequence[str], model: Model, options: Options, *, at_once: int = 1, listen: Listener = _ignore
+    rasters: Sequence[Raster], model: Model, options: Options, *, at_once: int = 1, listen: Listener = _ignore
 ) -> Iterator[ScenePlan | SceneOutcome]:
     """For each raster its plan, with a scene id that is unique in the run, or why there is none.
 
     Args:
-        rasters: What `find_rasters` gave.
+        rasters: What `find_rasters` gave; pairs of them, before and after, for a model of two dates.
         model: As loaded.
         options: What the user chose.
         at_once: Blocks that can compute at the same time.
@@ -55,9 +58,10 @@ def plan_run(
     if options.mosaic is not None:
         yield from _plan_mosaics(rasters, model, options, at_once, listen, taken)
         return
-    for href in rasters:
+    for raster in rasters:
+        href = shown(raster)
         # before anything can fail: a file that is mended until the next run must not shift the names of others
-        wanted = safe_name(scene_name(href))
+        wanted = safe_name(scene_name(raster)) if isinstance(raster, str) else _pair_name(*raster)
         name = _unique(wanted, taken)
         if name != wanted:
             text = (
@@ -66,7 +70,7 @@ def plan_run(
             )
             listen(Event(kind="note", scene=name, text=text))
         try:
-            scene = replace(_opened(href, options), id=name)
+            scene = replace(_opened(raster, options), id=name)
             plan = _planned(scene, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             plan = _failed(href, error, listen)
@@ -74,15 +78,15 @@ def plan_run(
 
 
 def _plan_mosaics(
-    rasters: Sequence[str], model: Model, options: Options, at_once: int, listen: Listener, taken: set[str]
+    rasters: Sequence[Raster], model: Model, options: Options, at_once: int, listen: Listener, taken: set[str]
 ) -> Iterator[ScenePlan | SceneOutcome]:
     """Plans of the scenes that the rasters are together; a raster that cannot be opened fails alone."""
     scenes = []
-    for href in rasters:
+    for raster in rasters:
         try:
-            scenes.append(_opened(href, options))
+            scenes.append(_opened(raster, options))
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
-            yield _failed(href, error, listen)
+            yield _failed(shown(raster), error, listen)
     for group in mosaics(scenes, options.mosaic or "order"):
         scene = joined(group) if len(group) > 1 else group[0]
         scene = replace(scene, id=_unique(safe_name(scene.id), taken))
@@ -100,12 +104,6 @@ def _plan_mosaics(
 def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
     names = ", ".join(printable(s.id) for s in group[:10]) + (" ..." if len(group) > 10 else "")
     return f"one scene of {len(group)} files, {scene.width} x {scene.height} px, those that go first first: {names}"
-
-
-def _opened(href: str, options: Options) -> Scene:
-    return open_scene(
-        href, bands=options.bands, scale=options.scale, offset=options.offset, mask_clouds=options.mask_clouds
-    )
 
 
 def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen: Listener) -> ScenePlan | SceneOutcome:
@@ -131,6 +129,35 @@ def _failed(href: str, error: Exception, listen: Listener) -> SceneOutcome:
     return SceneOutcome(href=href, id="", status="failed", error=message)
 
 
+def shown(raster: Raster) -> str:
+    """What a raster, or a pair of them, is called in messages and records."""
+    return raster if isinstance(raster, str) else " and ".join(raster)
+
+
+def _opened(raster: Raster, options: Options) -> Scene:
+    """The scene of a raster, or that of a pair."""
+    from geoseg.change.pair_scene import pair_scenes  # most runs have no pairs
+
+    scenes = [
+        open_scene(
+            href, bands=options.bands, scale=options.scale, offset=options.offset, mask_clouds=options.mask_clouds
+        )
+        for href in ((raster,) if isinstance(raster, str) else raster)
+    ]
+    return scenes[0] if isinstance(raster, str) else pair_scenes(*scenes, align_images=options.align)
+
+
+def _pair_name(before: str, after: str) -> str:
+    from geoseg.jobs.change_maps import pair_name
+    from geoseg.jobs.change_options import MapInput
+
+    return pair_name(*(MapInput(classes=href, name=safe_name(scene_name(href))) for href in (before, after)))
+
+
+def _absolute(href: str) -> str:
+    return href if is_remote(href) else os.path.abspath(href)  # noqa: PTH100
+
+
 def _unique(name: str, taken: set[str]) -> str:
     """The name, or the name with a number: scene.tif and scene.tiff, or a/scene.tif and b/scene.tif, are two scenes."""
     candidate, n = name, 1
@@ -143,7 +170,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def run(
-    rasters: Sequence[str],
+    rasters: Sequence[Raster],
     output: Path,
     model: Model,
     options: Options,
@@ -154,7 +181,7 @@ def run(
     """Segment every raster and leave its outputs in a folder of its own; one that fails never stops the others.
 
     Args:
-        rasters: What `find_rasters` gave.
+        rasters: What `find_rasters` gave; pairs of them, before and after, for a model of two dates.
         output: Folder of all outputs; made if missing.
         model: As loaded.
         options: What the user chose.
@@ -180,7 +207,7 @@ def run(
         if pool.remote:
             # machines have no working folder in common
             output = output.resolve()
-            rasters = [href if is_remote(href) else os.path.abspath(href) for href in rasters]  # noqa: PTH100
+            rasters = [_absolute(r) if isinstance(r, str) else (_absolute(r[0]), _absolute(r[1])) for r in rasters]
             pool.refuse_workers_without(output)
         with Journal(output / STATE) as journal:
             for note in journal.notes:
@@ -188,7 +215,7 @@ def run(
             runner = Runner(output, options, pool, journal, listen)
             outcomes = runner.run(plan_run(rasters, model, options, at_once=max(1, pool.slots // 2), listen=listen))
         clean_leftovers(output)  # of workers that died
-        order = {href: i for i, href in enumerate(rasters)}
+        order = {shown(raster): i for i, raster in enumerate(rasters)}
         for href in order.keys() - {o.href for o in outcomes}:
             message = f"{printable(href)}: not begun: {runner.lost}"
             outcomes.append(SceneOutcome(href=href, id="", status="failed", error=message))

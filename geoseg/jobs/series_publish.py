@@ -15,8 +15,7 @@ from geoseg.change.series import Series
 from geoseg.change.series_features import first_change_features
 from geoseg.change.series_tables import area_series, interval_intensity, interval_matrices, series_summary
 from geoseg.jobs.change_options import MapInput
-from geoseg.jobs.change_publish import Patches
-from geoseg.jobs.polygons import scene_vectorizer
+from geoseg.jobs.polygons import Patches, scene_vectorizer
 from geoseg.jobs.series_blocks import LAYERS, GoneThrough
 from geoseg.jobs.series_options import SeriesOptions, SeriesResult
 from geoseg.legend import Legend

@@ -22,7 +22,7 @@ def at_gsd_of(model: Model, scene: Scene) -> tuple[Scene, tuple[str, ...]]:
         scene: What `open_scene` gave.
     """
     wanted, tolerance = model.card.gsd_m, model.card.gsd_tolerance
-    if wanted is None or scene.source is not None:
+    if wanted is None or scene.source is not None or scene.sources:  # two dates: that of the pair decides
         return scene, ()
     down, across = gsd_axes_m(scene.geobox)
     fits = not any(abs(size - wanted) > tolerance * wanted for size in (down, across))  # also where it is not known

@@ -13,6 +13,7 @@ from geoseg.models.formats import Format, find_format
 from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml
 
 __all__ = [
+    "DATES",
     "PLACEHOLDER",
     "PROBABILITIES",
     "Architecture",
@@ -105,6 +106,9 @@ BandQuantiles = Annotated[dict[float, _Finite], AfterValidator(_ascending)]
 Trained models have those of :data:`PROBABILITIES`. In YAML a probability is in quotes: a key is a word.
 """
 
+DATES = ("before:", "after:")
+"""What the names of bands begin with in models of two dates."""
+
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Of the quantiles that training writes into a card."""
 
@@ -137,6 +141,10 @@ class ModelCard(_CardPart):
         "one that an installed package adds"
     )
     architecture: Architecture | None = Field(default=None, description="For kind smp only")
+    dates: Literal[1, 2] = Field(
+        default=1,
+        description="Of the input: with 2 bands are called before:red, after:red, and classes are changes, 0 none",
+    )
     weights: str | None = Field(default=None, description="File beside the card, for kinds that have one")
     weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="Checked when given")
     bands: tuple[CardBand, ...] = Field(default=(), max_length=1024, description="In the model's order; none = any")
@@ -192,12 +200,28 @@ class ModelCard(_CardPart):
             raise ValueError(f"scores are given for {', '.join(unknown)}, which no class is called")
         if self.window % self.output_stride:
             raise ValueError(f"window {self.window} is not a multiple of output_stride {self.output_stride}")
+        self._check_dates(names)
         self._check_kind()
         try:
             _ = self.legend
         except ParameterError as error:
             raise ValueError(str(error)) from error
         return self
+
+    def _check_dates(self, names: list[str]) -> None:
+        dated = [name for name in names if name.startswith(DATES)]
+        if self.dates == 1:
+            if dated:
+                raise ValueError(f"band {dated[0]} is of one date of two: write dates: 2")
+            return
+        if not find_format(self.kind).suffixes:
+            raise ValueError(f"dates is 2, but kind {self.kind} sees one date: remove it")
+        if len(dated) < len(names) or not all(any(name.startswith(date) for name in names) for date in DATES):
+            raise ValueError(
+                "a model of two dates needs bands of both, called before:NAME and after:NAME in the network's order"
+            )
+        if 0 not in {c.value for c in self.classes}:
+            raise ValueError("classes of a model of two dates are changes, and the one of value 0 is no change: add it")
 
     def _check_kind(self) -> None:
         kind = find_format(self.kind)

@@ -60,6 +60,11 @@ class Model:
         return self.card.legend
 
     @property
+    def map_name(self) -> str:
+        """What its map is: of one date ``classes``, of two ``change``."""
+        return "classes" if self.card.dates == 1 else "change"
+
+    @property
     def n_classes(self) -> int:
         """Channels of the logits."""
         return len(self.card.classes)

@@ -115,6 +115,7 @@ def examine(model: Model, scene: Scene, *, seed: int = 0, always_look: bool = Fa
     problems: list[Problem] = []
     bands: list[tuple[str, Band]] = []
     try:
+        _check_dates(model, scene)
         bands = _bands(model, scene, notes)
     except ModelError as error:
         problems.append(Problem(kind="bands", message=str(error)))
@@ -160,6 +161,19 @@ def _fit_clusters(model: Model, scene: Scene, seed: int) -> Match:
         bands=scene.bands,
         notes=(f"centres of {model.n_classes} clusters from {len(samples)} pixels of the scene",),
     )
+
+
+def _check_dates(model: Model, scene: Scene) -> None:
+    if model.card.dates != max(len(scene.sources), 1):
+        raise ModelError(
+            f"{printable(scene.href)}: model {model.card.name} takes {model.card.dates} date"
+            f"{'s' * (model.card.dates > 1)}, and this is {max(len(scene.sources), 1)}: "
+            + (
+                "give both with geoseg change BEFORE AFTER --model, or as pair_scenes(before, after)"
+                if model.card.dates > 1
+                else "give each scene by itself"
+            )
+        )
 
 
 def _bands(model: Model, scene: Scene, notes: list[str]) -> list[tuple[str, Band]]:

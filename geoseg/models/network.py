@@ -15,6 +15,7 @@ from geoseg.models.fcn import FCN
 from geoseg.models.load import Model
 from geoseg.models.nearest import NearestCentre
 from geoseg.models.own_network import build_own, installed, is_module
+from geoseg.models.siamese import SiameseUnet
 from geoseg.models.spectral import SpectralRules
 from geoseg.models.weights import read_weights
 
@@ -30,6 +31,7 @@ __all__ = [
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "FCN": FCN,
+    "SiameseUnet": SiameseUnet,
     **{architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()},
 }
 """By the name a card uses."""

@@ -1,12 +1,12 @@
 """A seeded subsample of a scene's valid pixels, from few small windows spread over it."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.scene.reader import reader_of
 from geoseg.scene.scene import Band, Scene
 
 __all__ = ["Look", "look_at", "sample_pixels"]
@@ -66,7 +66,7 @@ def _sampled(scene: Scene, bands: Sequence[Band], n_pixels: int, seed: int) -> L
     per_window = max(_PER_WINDOW, -(-n_pixels // len(order)))
     chosen: list[NDArray[np.float32]] = []
     count, n_windows, n_valid, n_seen = 0, 0, 0, 0
-    with reader_of(scene, bands) as reader:
+    with closing(scene.reader(bands)) as reader:
         for place in order:
             row, col = int(place) // across * _SIDE, int(place) % across * _SIDE
             pixels, valid = reader.read(row, col, min(_SIDE, scene.height - row), min(_SIDE, scene.width - col))

@@ -79,4 +79,7 @@ def current_fingerprint(scene: Scene) -> str:
     """
     if scene.members:
         return mosaic_fingerprint(scene.members, [current_fingerprint(m.scene) for m in scene.members])
+    if scene.sources:
+        same = all(current_fingerprint(source) == source.fingerprint for source in scene.sources)
+        return scene.fingerprint if same else ""
     return files_fingerprint(scene.files) if scene.files else fingerprint(scene.href)

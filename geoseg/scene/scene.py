@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-__all__ = ["Band", "Member", "Pixels", "Quality", "Sampling", "Scene"]
+__all__ = ["Band", "Member", "Pixels", "Quality", "Reader", "Sampling", "Scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,16 @@ class Pixels(Protocol):
         """Stored values (band, row, col) of bands, counted from 1, in a window."""
 
 
+class Reader(Protocol):
+    """Reads windows of a scene; for one thread."""
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Stored values (band, row, col) of a window inside the scene, and where they are valid (row, col)."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Named bands on one pixel grid, as plain values: it pickles to a worker, which opens the files itself."""
@@ -114,6 +125,25 @@ class Scene:
     """The scenes of a mosaic, those that go first first; none where this is not one."""
     fingerprint: str = ""
     """Hash of what identifies the content: size, times, head and tail of the files."""
+    notes: tuple[str, ...] = ()
+    """What was decided when it was put together and should be said aloud."""
+
+    @property
+    def period(self) -> tuple[datetime, datetime] | None:
+        """From when to when it was taken, where it is made of several and all say so."""
+        times = sorted(s.acquired for s in self.sources if s.acquired is not None)
+        return (times[0], times[-1]) if times and len(times) == len(self.sources) else None
+
+    @property
+    def sources(self) -> "tuple[Scene, ...]":
+        """The scenes that it is made of, one for each date, where it is made of several; none for any other."""
+        return ()
+
+    def reader(self, bands: Sequence[Band] | None = None) -> Reader:
+        """What reads windows of these bands, in this order; all by default. For one thread."""
+        from geoseg.scene.reader import reader_of
+
+        return reader_of(self, bands)
 
     @property
     def height(self) -> int:
