@@ -161,3 +161,21 @@ def test_segmenting_goes_on_too(write_scene: WriteScene, tmp_path: Path, forked:
     assert "p_2019: unchanged since it was finished, skipped" in again.err
     assert "p_2023: 2 blocks were finished before; going on from there" in again.err
     assert json.loads((out / "change.json").read_text())["pairs"][0]["status"] == "done"
+
+
+def test_a_pair_for_a_model_of_two_dates_goes_on_too(write_scene: WriteScene, tmp_path: Path, forked: Forks) -> None:
+    bands = ("blue", "green", "red", "nir", "swir16")
+    paths = [
+        write_scene(
+            f"{name}.tif",
+            pixels=np.full((5, 1100, 70), 900 * i, np.uint16),
+            descriptions=bands,
+        )
+        for i, name in enumerate(("k_2019", "k_2023"), 1)
+    ]
+    words = ["change", *paths, "-o", tmp_path / "out", "-m", "change-siamese", "--scale", "0.0001"]
+    words += ["--block-size", "512", "--no-polygons"]
+    assert forked(*words, GEOSEG_CRASH_AT="block_journaled:2").code == -9
+    again = forked(*words)
+    assert again.code == 0, again.err
+    assert "k_2019_2023: 2 blocks were finished before; going on from there" in again.err
