@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import aoi_of, aoi_options, band_files_option, band_options, clouds_option
+from geoseg.cli.options import aoi_of, aoi_options, band_files_option, band_options, clouds_option, trust_option
 
 __all__ = ["check"]
 
@@ -13,6 +13,7 @@ __all__ = ["check"]
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
 @click.option("-m", "--model", default="spectral", show_default=True, help="As for geoseg run.")
+@trust_option
 @band_options
 @aoi_options
 @clouds_option
@@ -30,7 +31,7 @@ def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> i
     from geoseg.scene.inputs import find_rasters
 
     aoi = aoi_of(asked)
-    loaded = load_model(model)
+    loaded = load_model(model, trust=asked["trust_model"])
     pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
     scenes = find_rasters(inputs, band_files=asked["band_files"])
     verdicts = [_verdict(href, loaded, pixels, aoi) for href in scenes]

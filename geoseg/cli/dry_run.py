@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geoseg.cli.show import show_table
 from geoseg.inference.recipe import Recipe
+from geoseg.inference.turns import turns_of
 from geoseg.jobs.journal import finished_blocks
 from geoseg.jobs.lock import STATE
 from geoseg.jobs.outcome import Options, SceneOutcome
@@ -64,7 +65,7 @@ def print_plans(runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]],
                 state,
                 f"{recipe.scene.width} x {recipe.scene.height}",
                 plan.n_windows,
-                plan.n_forward,
+                plan.n_forward * len(turns_of(recipe.tta)),
                 len(plan.blocks),
                 left if share else 0,
                 f"{memory / 2**20:.0f}",

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import band_options, compute_options, legend_option, talk_options, zone_options, zones_of
+from geoseg.cli.options import (
+    band_options,
+    compute_options,
+    legend_option,
+    talk_options,
+    trust_option,
+    zone_options,
+    zones_of,
+)
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk
@@ -20,7 +28,7 @@ __all__ = ["evaluate"]
 _SHOWN = 40
 _WITH_MODEL = (
     "scenes", "labels", "maps", "fit_temperature", "bands", "scale", "offset", "window", "overlap", "blend",
-    "batch_size", "device", "precision", "threads",
+    "batch_size", "device", "precision", "threads", "trust_model",
 )  # fmt: skip
 
 
@@ -28,6 +36,7 @@ _WITH_MODEL = (
 @click.argument("prediction", metavar="[PREDICTION", required=False)
 @click.argument("reference", metavar="REFERENCE]", required=False)
 @click.option("-m", "--model", metavar="NAME|CARD.yaml", help="Score what this model makes of --scenes instead.")
+@trust_option
 @click.option("--scenes", multiple=True, metavar="PATH", help="With --model: rasters, folders or globs to map.")
 @click.option("--labels", metavar="PATH", help="With --model: what is true there, as REFERENCE.")
 @click.option(
@@ -191,7 +200,11 @@ def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
-    model, device, card = load_model(asked["model"]), str(choose_device(asked["device"])), asked["fit_temperature"]
+    model, device, card = (
+        load_model(asked["model"], trust=asked["trust_model"]),
+        str(choose_device(asked["device"])),
+        asked["fit_temperature"],
+    )
     given = {k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "precision", "threads")}
     rasters = scenes_among(find_rasters(asked["scenes"]))
     tried = LabelledScenes(
@@ -213,7 +226,7 @@ def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -
             f"{fitted.nll_before:.4f} at 1, {fitted.nll_after:.4f} with it; card {card}; these scenes no longer tell "
             "how well it is calibrated, others do"
         )
-        tried = replace(tried, model=load_model(str(card)))
+        tried = replace(tried, model=load_model(str(card), trust=asked["trust_model"]))
     with connect(accelerated=device.partition(":")[0] != "cpu") as pool:
         return evaluate_model(tried, pool=pool, maps=asked["maps"], output=asked["output"], listen=talk)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geoseg.area.aoi import Aoi
     from geoseg.area.zones import Zones
     from geoseg.jobs.outcome import Options
+    from geoseg.legend import Legend
     from geoseg.vector.min_area import MinArea
     from geoseg.vector.vectorizer import Outlines
 
@@ -26,6 +27,8 @@ __all__ = [
     "cluster_options",
     "comma_separated",
     "compute_options",
+    "decision_of",
+    "decision_options",
     "drawing_options",
     "formats_of",
     "goes_on",
@@ -187,11 +190,12 @@ def trust_option(command: F) -> F:
     return click.option("--trust-model", is_flag=True, help=text)(command)
 
 
-def segment_options_of(asked: dict[str, Any], **more: Any) -> "Options":
+def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None = None, **more: Any) -> "Options":
     """What `band_options`, `compute_options` and `segment_options` say of a run.
 
     Args:
         asked: What was parsed; with ``--overwrite``, and ``--scheduler`` and ``--scheduler-file``.
+        decided: How classes are chosen, what `decision_of` gave; the most likely one by default.
         more: The other options of the run.
 
     Raises:
@@ -206,7 +210,7 @@ def segment_options_of(asked: dict[str, Any], **more: Any) -> "Options":
     device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
     names = ("window", "overlap", "blend", "batch_size", "precision", "threads", "seed", "force")
     return Options(
-        choices=Choices(**{name: asked[name] for name in names}, device=device),
+        choices=Choices(**{name: asked[name] for name in names}, device=device, **(decided or {})),
         **{
             name: asked[name]
             for name in ("bands", "scale", "offset", "mask_clouds", "block_size", "overwrite", "restart")
@@ -218,6 +222,42 @@ def segment_options_of(asked: dict[str, Any], **more: Any) -> "Options":
 def by_user(name: str) -> bool:
     """Whether the command line itself gives an option."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def decision_options(command: F) -> F:
+    """How classes are chosen from what the network says; `decision_of` makes values of them."""
+    from geoseg.inference.turns import TTAS
+
+    for option in (
+        click.option("--min-confidence", type=click.FloatRange(0, 1, min_open=True), metavar="P",
+                     help="Leave pixels undecided whose most likely class is less probable than this, such as 0.6."),
+        click.option("--cost-matrix", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CSV",
+                     help="Decide at least expected cost: a row for each decision, a column for each truth."),
+        click.option("--tta", type=click.Choice(TTAS), default="none", show_default=True,
+                     help="Test-time augmentation: average over flips (4 times the time), or turns, too (8 times)."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def decision_of(asked: dict[str, Any], legend: "Legend") -> dict[str, Any]:
+    """Arguments of `geoseg.inference.recipe.Choices` for how classes are chosen.
+
+    Args:
+        asked: What the command was asked.
+        legend: Of the model, whose classes the cost matrix names.
+
+    Raises:
+        InputError: If the cost matrix cannot be used.
+    """
+    from geoseg.inference.decision import read_costs
+
+    if asked["cost_matrix"] is not None and asked["min_confidence"] is not None:
+        raise click.UsageError(
+            "--min-confidence and --cost-matrix exclude one another: give the matrix a row 'reject' with its cost"
+        )
+    costs = None if asked["cost_matrix"] is None else read_costs(asked["cost_matrix"], legend)
+    return {"costs": costs, "min_confidence": asked["min_confidence"], "tta": asked["tta"]}
 
 
 def outline_options(command: F) -> F:

@@ -16,6 +16,8 @@ from geoseg.cli.options import (
     clouds_option,
     cluster_options,
     compute_options,
+    decision_of,
+    decision_options,
     formats_of,
     goes_on,
     outline_options,
@@ -56,6 +58,7 @@ __all__ = ["run"]
 @clouds_option
 @band_files_option
 @compute_options
+@decision_options
 @segment_options
 @polygon_options
 @outline_options
@@ -115,6 +118,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     loaded = load_model(model, trust=asked["trust_model"])
     options = segment_options_of(
         asked,
+        decided=decision_of(asked, loaded.legend),
         formats=formats_of(asked),
         probabilities=asked["probabilities"],
         outlines=outlines,

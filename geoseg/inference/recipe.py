@@ -3,12 +3,15 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from geoseg.errors import ParameterError
 from geoseg.inference.blend import BLENDS
+from geoseg.inference.decision import Decision
 from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Lattice
+from geoseg.inference.turns import TTAS
+from geoseg.legend import Legend
 from geoseg.models.load import Model
 from geoseg.models.match import match
 from geoseg.scene.gsd import gsd_m
@@ -38,6 +41,12 @@ class Choices:
     """Of the network's arithmetic."""
     threads: int | None = None
     """CPU threads of the network."""
+    tta: str = "none"
+    """Test-time augmentation: ``flips`` (4 forward passes for each window) or ``d4`` (8), with quarter turns."""
+    costs: tuple[tuple[float, ...], ...] | None = None
+    """Cost of each decision (row) for each truth (column), in the order of the model's classes; see `Decision`."""
+    min_confidence: float | None = None
+    """Pixels whose most likely class is less probable are left undecided."""
     seed: int = 0
     """Of the subsample in which kmeans finds its centres."""
     force: bool = False
@@ -46,11 +55,19 @@ class Choices:
     def __post_init__(self) -> None:
         if self.blend is not None and self.blend not in BLENDS:
             raise ParameterError(f"blend {self.blend!r} is not known: choose one of {', '.join(BLENDS)}")
+        if self.tta not in TTAS:
+            raise ParameterError(f"tta {self.tta!r} is not known: choose one of {', '.join(TTAS)}")
+        _ = self.decision  # refuses what makes no sense
         for what, value in (("window", self.window), ("batch size", self.batch_size), ("threads", self.threads)):
             if value is not None and value < 1:
                 raise ParameterError(f"{what} {value}: choose at least 1")
         if self.overlap is not None and not 0 <= self.overlap < 1:
             raise ParameterError(f"overlap {self.overlap}: choose a share of the window from 0 to below 1")
+
+    @property
+    def decision(self) -> Decision:
+        """How a class is chosen from probabilities."""
+        return Decision(costs=self.costs, min_confidence=self.min_confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +96,19 @@ class Recipe:
     """Of its arithmetic."""
     threads: int | None
     """CPU threads of the network; None leaves torch's own number."""
+    tta: str = "none"
+    """Sides from which each window is seen."""
+    decision: Decision = field(default_factory=Decision)
+    """How a class is chosen from probabilities."""
     inside: Inside | None = None
     """Which pixels are asked for; None for all."""
     notes: tuple[str, ...] = ()
     """What was decided and should be said aloud."""
+
+    @property
+    def legend(self) -> Legend:
+        """The classes of the map: those of the model, and ``undecided`` where pixels can be left so."""
+        return self.decision.legend(self.model.legend)
 
     @property
     def key(self) -> str:
@@ -105,8 +131,17 @@ class Recipe:
             "precision": self.precision,
             **({} if self.scene.source is None else {"resampled": [self.scene.source.height, self.scene.source.width]}),
             **({} if self.inside is None else {"inside": self.inside.digest}),
+            **self._extras,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _extras(self) -> dict[str, object]:
+        """What shapes the map only where it was asked for: without it keys are what they always were."""
+        return {
+            **({} if self.decision == Decision() else {"decision": asdict(self.decision)}),
+            **({} if self.tta == "none" else {"tta": self.tta}),
+        }
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -123,6 +158,7 @@ class Recipe:
             **({"masked": self.scene.clouds} if self.scene.masks else {}),
             "key": self.key,
             **({} if self.scene.source is None else {"resampled_from_m": round(gsd_m(self.scene.source.geobox), 6)}),
+            **self._extras,
             **({} if self.inside is None else {"aoi": self.inside.label, "aoi_digest": self.inside.digest}),
         }
 
@@ -155,6 +191,7 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, in
             f"window {window} px is not a multiple of {card.output_stride}, the output stride of model {card.name}: "
             f"choose {math.ceil(window / card.output_stride) * card.output_stride}"
         )
+    choices.decision.legend(model.legend)  # refuses costs of other classes
     fit = match(model, scene, force=choices.force, seed=choices.seed)
     lattice = Lattice.cover(
         scene.height,
@@ -175,6 +212,8 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, in
         device=choices.device,
         precision=choices.precision,
         threads=choices.threads,
+        tta=choices.tta,
+        decision=choices.decision,
         inside=None if inside is None or inside.is_whole else inside,
         notes=(*((scene.product,) if scene.product else ()), *scene.notes, *fit.notes),
     )

@@ -54,13 +54,17 @@ def engine_for(recipe: Recipe) -> Engine:
     device = choose_device(recipe.device)
     # one window fills a CPU's threads; a GPU wants many
     batch_size = recipe.batch_size or (1 if device.type == "cpu" else _GPU_BATCH)
-    key = (recipe.model.digest, str(device), recipe.precision, batch_size)
+    key = (recipe.model.digest, str(device), recipe.precision, batch_size, recipe.tta)
     with _LOCK:
         if recipe.threads is not None and torch.get_num_threads() != recipe.threads:
             torch.set_num_threads(recipe.threads)
         if key not in _ENGINES:
             _ENGINES[key] = Engine(
-                network=build_network(recipe.model), device=device, batch_size=batch_size, precision=recipe.precision
+                network=build_network(recipe.model),
+                device=device,
+                batch_size=batch_size,
+                precision=recipe.precision,
+                tta=recipe.tta,
             )
         _ENGINES.move_to_end(key)
         while len(_ENGINES) > _ENGINES_KEPT:
@@ -90,7 +94,7 @@ def class_rows(recipe: Recipe, block: Block, *, probabilities: bool = False) -> 
     if part is not None:
         yield from _empty(recipe, block, row, part.row_off, probabilities)
         around = ((0, 0), (part.col_off - block.col_off, block.col_end - part.col_end))
-        nodata = recipe.model.legend.nodata
+        nodata = recipe.legend.nodata
         for rows in _computed(recipe, part, probabilities):
             shares = rows.probabilities
             yield ClassRows(
@@ -107,15 +111,15 @@ def _empty(recipe: Recipe, block: Block, row: int, row_end: int, probabilities: 
     """Rows of a block in which nothing is asked for, a row of tiles at a time."""
     for start in range(row, row_end, TILE):
         shape = (min(TILE, row_end - start), block.width)
-        nothing = np.full(shape, recipe.model.legend.nodata, np.uint8)
-        shares = np.full((recipe.model.n_classes, *shape), NODATA, np.uint8) if probabilities else None
+        nothing = np.full(shape, recipe.legend.nodata, np.uint8)
+        shares = np.full((len(recipe.legend), *shape), NODATA, np.uint8) if probabilities else None
         yield ClassRows(row_off=start, classes=nothing, confidence=nothing, probabilities=shares)
 
 
 def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[ClassRows]:
     """Rows of a block. Reading, the network, and the decision run in a thread each, one step apart."""
     engine = engine_for(recipe)
-    legend = recipe.model.legend
+    legend = recipe.legend
 
     def finish(rows: LogitRows) -> ClassRows:
         classes, confidence, shares = decide(
@@ -125,6 +129,7 @@ def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[Cla
             nodata=legend.nodata,
             temperature=recipe.model.card.temperature,
             probabilities=probabilities,
+            decision=recipe.decision,
         )
         return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence, probabilities=shares)
 

@@ -35,7 +35,7 @@ def _compute(recipe: Recipe, block: Block, probabilities: bool) -> NDArray[np.ui
 
 
 def _n_layers(recipe: Recipe, probabilities: bool) -> int:
-    return 2 + (recipe.model.n_classes if probabilities else 0)
+    return 2 + (len(recipe.legend) if probabilities else 0)
 
 
 def segment(
@@ -83,7 +83,7 @@ def segment(
     if not (choices or Choices()).force:
         scene, _ = at_gsd_of(model, scene)
     recipe = recipe_for(scene, model, choices, inside=inside)
-    legend = recipe.model.legend
+    legend = recipe.legend
     rows = range(0, scene.height, block_size)
     cols = range(0, scene.width, block_size)
     compute = delayed(_compute, pure=True)

@@ -85,7 +85,7 @@ def _compute(recipe: Recipe, block: Block, path: Path, probabilities: bool) -> B
     crash_point(f"block_{block.row_off}_{block.col_off}")
     areas = pixel_areas(recipe.scene.geobox)
     totals = ClassTotals.zero()
-    n = recipe.model.n_classes if probabilities else 0
+    n = len(recipe.legend) if probabilities else 0
     expected = ExpectedTotals.zero(n)
 
     with (

@@ -123,6 +123,10 @@ def check_new_card(model: Model, path: Path, *, overwrite: bool) -> None:
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise ParameterError(f"{printable(path)} is no name for a card: let it end with .yaml")
+    if model.member is not None:
+        raise ParameterError(
+            f"{printable(model.source)} is a bundle, whose weights lie inside: unzip it, and name its folder"
+        )
     home = None if model.weights is None else model.weights.resolve().parent
     if home is not None and path.resolve().parent != home:
         raise ParameterError(

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegError
+from geoseg.inference.decision import Costs, Decision, read_costs
 from geoseg.inference.recipe import FORMAT_VERSION, Choices
 from geoseg.jobs.outcome import Options
 from geoseg.jobs.pipeline import Pipeline
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "asked_of"]
 
-_CHOICES = ("window", "overlap", "blend", "batch_size", "device", "precision", "threads", "seed", "force")
+_CHOICES = ("window", "overlap", "blend", "batch_size", "device", "precision", "threads", "seed", "force", "tta",
+            "min_confidence")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Asked:
             "format": FORMAT_VERSION,
             "model": self.model.digest,
             "choices": [choices.window, choices.overlap, choices.blend, choices.precision, choices.seed, choices.force],
+            **_asked_extras(choices),
             "pixels": [options.bands, options.scale, options.offset, options.mask_clouds],
             "outputs": [options.formats, options.probabilities],
             "parameters": options.parameters,
@@ -79,8 +82,9 @@ def asked_of(pipeline: Pipeline) -> Asked:
         except GeosegError as error:
             raise type(error)(f"{pipeline.where(('steps', 'areas', 'zones'))}: {error}") from error
     aoi = _aoi_of(pipeline, segment)
+    costs = _costs_of(pipeline, segment, model)
     options = Options(
-        choices=Choices(**{name: getattr(segment, name) for name in _CHOICES}),
+        choices=Choices(**{name: getattr(segment, name) for name in _CHOICES}, costs=costs),
         bands=segment.bands,
         scale=segment.scale,
         offset=segment.offset,
@@ -101,7 +105,7 @@ def asked_of(pipeline: Pipeline) -> Asked:
     if steps.change is not None:
         from geoseg.jobs.pipeline_change import change_options  # brings compiled code, which others do without
 
-        change = change_options(pipeline, model.card.legend)
+        change = change_options(pipeline, options.choices.decision.legend(model.legend))
     noted = [
         each.notes
         for each in (zones, None if change is None else change.zones, None if aoi is None else aoi.zones)
@@ -109,6 +113,23 @@ def asked_of(pipeline: Pipeline) -> Asked:
     ]
     # the zones of both steps are one file as a rule
     return Asked(model=model, options=options, change=change, notes=tuple(dict.fromkeys(n for ns in noted for n in ns)))
+
+
+def _costs_of(pipeline: Pipeline, segment: SegmentStep, model: Model) -> Costs | None:
+    if segment.cost_matrix is None:
+        return None
+    try:
+        return read_costs(pipeline.resolve(segment.cost_matrix), model.legend)
+    except GeosegError as error:
+        raise type(error)(f"{pipeline.where(('steps', 'segment', 'cost_matrix'))}: {error}") from error
+
+
+def _asked_extras(choices: Choices) -> dict[str, Any]:
+    """What shapes the map only where it was asked for: without it scenes that are finished stay so."""
+    return {
+        **({} if choices.decision == Decision() else {"decision": asdict(choices.decision)}),
+        **({} if choices.tta == "none" else {"tta": choices.tta}),
+    }
 
 
 def _aoi_of(pipeline: Pipeline, segment: SegmentStep) -> "Aoi | None":

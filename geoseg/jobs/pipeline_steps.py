@@ -64,7 +64,10 @@ class SegmentStep(Part):
     """How the model is run; the names are those of the options of geoseg run, None is the model's own choice."""
 
     model_config = ConfigDict(
-        json_schema_extra={"not": {"required": ["aoi", "bbox"]}, "dependentRequired": {"bbox_crs": ["bbox"]}}
+        json_schema_extra={
+            "not": {"anyOf": [{"required": ["aoi", "bbox"]}, {"required": ["cost_matrix", "min_confidence"]}]},
+            "dependentRequired": {"bbox_crs": ["bbox"]},
+        }
     )
 
     window: int | None = Field(default=None, ge=1, description="Pixels along a side of a window")
@@ -79,6 +82,11 @@ class SegmentStep(Part):
     block_size: int | None = Field(default=None, ge=512, multiple_of=512, description="Side of a block in pixels")
     seed: int = Field(default=0, description="Of the pixels that kmeans looks at")
     force: bool = Field(default=False, description="Go on where unit or pixel size do not fit the model")
+    tta: Literal["none", "flips", "d4"] = Field(default="none", description="Test-time augmentation: 4 or 8 passes")
+    cost_matrix: Line | None = Field(default=None, description="CSV file of what mistakes cost: decide at least risk")
+    min_confidence: float | None = Field(
+        default=None, gt=0, le=1, description="Pixels whose most likely class is less probable are left undecided"
+    )
     probabilities: bool = Field(default=False, description="Also leave the probability of each class")
     bands: Annotated[tuple[Line, ...], Field(min_length=1)] | None = Field(
         default=None, description="Names of the files' bands in file order"
@@ -100,6 +108,12 @@ class SegmentStep(Part):
             raise ValueError("aoi and bbox exclude one another: give one of them")
         if self.bbox_crs is not None and self.bbox is None:
             raise ValueError("bbox_crs is of no use without bbox: leave it out, or give the box")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.cost_matrix is not None and self.min_confidence is not None:
+            raise ValueError("cost_matrix and min_confidence exclude one another: give the matrix a row 'reject'")
         return self
 
 

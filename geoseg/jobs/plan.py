@@ -73,7 +73,7 @@ class ScenePlan:
         outputs = 8 * TILE * width
         if probabilities:
             # the rows of two lattice rows, one decided and one written, and the writer's strip of tiles
-            outputs += n_classes * (2 * window + TILE) * width
+            outputs += len(recipe.legend) * (2 * window + TILE) * width
         return strips + pieces + batch + outputs + (_RESAMPLING if recipe.scene.source is not None else 0)
 
 

@@ -53,7 +53,7 @@ def restore_block(
         OutputError: If a raster cannot be read, or the part not written.
     """
     areas = pixel_areas(recipe.scene.geobox)
-    n = recipe.model.n_classes if probabilities else 0
+    n = len(recipe.legend) if probabilities else 0
     totals, expected = ClassTotals.zero(), ExpectedTotals.zero(n)
     with PartWriter(path, block=block, n_probabilities=n) as writer:
         for row in range(block.row_off, block.row_end, TILE):

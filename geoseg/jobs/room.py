@@ -23,7 +23,7 @@ _LEAST = 0.05
 def needed_bytes(plan: ScenePlan, options: Options) -> int:
     """Bytes that a scene of noisy classes takes on the disk; one of large even fields takes a tenth of it."""
     scene = plan.recipe.scene
-    n_probabilities = plan.recipe.model.n_classes if options.probabilities else 0
+    n_probabilities = len(plan.recipe.legend) if options.probabilities else 0
     per_pixel = _RASTERS + _PER_CLASS * n_probabilities + _PER_FORMAT * len(options.formats)
     pixels, inside = scene.height * scene.width, plan.recipe.inside
     wanted = pixels if inside is None else inside.n_pixels

@@ -36,6 +36,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"steps": {"segment": {"block_size": 600}}}, "steps.segment.block_size", "multiple of 512"),
     ({"steps": {"segment": {"scale": 0}}}, "steps.segment.scale", "gives no physical values"),
     ({"steps": {"segment": {"bands": []}}}, "steps.segment.bands", "at least 1"),
+    ({"steps": {"segment": {"tta": "d8"}}}, "steps.segment.tta", "'flips'"),
+    ({"steps": {"segment": {"min_confidence": 0}}}, "steps.segment.min_confidence", "greater than 0"),
+    ({"steps": {"segment": {"min_confidence": 0.5, "cost_matrix": "c.csv"}}}, "steps.segment", "exclude one another"),
     ({"steps": {"segment": {"force": 1}}}, "steps.segment.force", "boolean"),
     ({"steps": {"segment": {"aoi": "a.gpkg", "bbox": [1, 2, 3, 4]}}}, "line 7: steps.segment", "exclude one another"),
     ({"steps": {"segment": {"bbox": [1, 2, 3]}}}, "steps.segment.bbox", "at least 4"),
@@ -133,7 +136,7 @@ FULL: dict[str, Any] = {
             "window": 64, "overlap": 0.5, "blend": "hann", "batch_size": 2, "device": "cpu", "precision": "float32",
             "threads": 1, "block_size": 1024, "seed": 3, "force": True, "probabilities": True,
             "bands": ["green", "red", "nir"], "scale": 0.0001, "offset": -0.1, "mask_clouds": True,
-            "bbox": [13.5, 45.0, 14.0, 45.3], "bbox_crs": "EPSG:4326",
+            "bbox": [13.5, 45.0, 14.0, 45.3], "bbox_crs": "EPSG:4326", "tta": "flips", "min_confidence": 0.3,
         },
         "vectorize": {
             "formats": ["fgb", "gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "10 m", "connectivity": 8,
@@ -170,8 +173,9 @@ def test_a_file_with_every_key_is_read_and_fits_the_schema(tmp_path: Path) -> No
     # no key of the format is missing in this test
     schema = pipeline_schema()
     known = len(schema["properties"]) + sum(len(part["properties"]) for part in schema["$defs"].values())
-    # ... but scheduler and scheduler_file, which exclude workers, keep_dates, which excludes keep_days, and aoi
-    assert keys(PLAIN | FULL) == known - 4
+    # ... but scheduler and scheduler_file, which exclude workers, keep_dates, which excludes keep_days, aoi and
+    # cost_matrix
+    assert keys(PLAIN | FULL) == known - 5
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
@@ -251,9 +255,24 @@ def test_a_model_that_is_a_program_needs_to_be_trusted_in_the_file(tmp_path: Pat
     assert asked_of(pipeline_in(tmp_path, model="rules.ts", trust_model=True)).model.card.kind == "torchscript"
 
 
+def test_a_cost_matrix_is_found_beside_the_file_and_its_faults_are_named_with_the_key(tmp_path: Path) -> None:
+    steps = {"segment": {"cost_matrix": "costs.csv"}}
+    plain = asked_of(pipeline_in(tmp_path)).settings
+    (tmp_path / "costs.csv").write_text(",cluster 1,cluster 2\n1,0,1\n2,1,0\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 8: steps.segment.cost_matrix: .*costs.csv: .* lack cluster 3"):
+        asked_of(pipeline_in(tmp_path, steps=steps))
+    costs = ",1,2,3\n1,0,1,5\n2,1,0,1\n3,1,1,0\nreject,1,1,1\n"
+    (tmp_path / "costs.csv").write_text(costs, encoding="utf-8")
+    asked = asked_of(pipeline_in(tmp_path, steps=steps))
+    assert asked.options.choices.costs is not None
+    assert [list(r) for r in asked.options.choices.costs] == [[0, 1, 5], [1, 0, 1], [1, 1, 0], [1, 1, 1]]
+    assert asked.settings != plain
+
+
 CHANGED: list[tuple[str, Any]] = [
     ("window", 96), ("overlap", 0.1), ("blend", "flat"), ("precision", "auto"), ("seed", 4), ("force", False),
     ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0),
+    ("tta", "none"), ("min_confidence", 0.6),
     ("mask_clouds", False), ("bbox", [13.5, 45.0, 14.0, 45.2]), ("bbox_crs", "EPSG:4258"),
     ("formats", ["gpkg"]), ("min_area", "1ha"), ("smooth", False), ("simplify", "1px"), ("connectivity", 4),
 ]  # fmt: skip
