@@ -13,7 +13,7 @@ from geoseg.models.load import Model
 from geoseg.models.onnx_card import check_self_contained, image_input
 from geoseg.models.weights import read_content
 
-__all__ = ["onnx_network"]
+__all__ = ["OnnxNetwork", "onnx_network"]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -41,10 +41,10 @@ def onnx_network(model: Model) -> nn.Module:
             f"{shown}: the network takes windows of {entry.side} px only: write window: {entry.side} and "
             "fixed_window: true in its card"
         )
-    return _OnnxNetwork(content, name=entry.name, half=entry.half, one_by_one=entry.batch == 1, shown=shown)
+    return OnnxNetwork(content, name=entry.name, half=entry.half, one_by_one=entry.batch == 1, shown=shown)
 
 
-class _OnnxNetwork(nn.Module):
+class OnnxNetwork(nn.Module):
     """A session for each kind of device, opened when the first window comes.
 
     Batches of a file that takes one window at a time are run one by one.
@@ -72,7 +72,7 @@ class _OnnxNetwork(nn.Module):
                 "onnxruntime-gpu in its place"
             )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors come as exceptions
+        options.log_severity_level = 4  # errors come as exceptions
         options.intra_op_num_threads = torch.get_num_threads()
         # threads that spin while they wait take the time of whatever else runs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

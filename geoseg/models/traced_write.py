@@ -4,10 +4,10 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from geoseg.errors import ModelError, printable
 from geoseg.models.card import ModelCard
@@ -29,7 +29,7 @@ def program_card(card: ModelCard, kind: str, weights: str, *, fixed: bool = Fals
         card: Of the original.
         kind: Of the program.
         weights: Its file.
-        fixed: Whether it takes the windows only that it was written with.
+        fixed: Whether it takes windows of the card's size only.
     """
     left_out = {"architecture", "weights", "weights_sha256"}
     content = {key: v for key, v in card.model_dump(mode="json", exclude_unset=True).items() if key not in left_out}
@@ -37,30 +37,49 @@ def program_card(card: ModelCard, kind: str, weights: str, *, fixed: bool = Fals
         # the rules take what bands there are; a program takes all that it was traced with
         content["bands"] = [{**band, "required": True} for band in content["bands"]]
     if fixed:
-        content |= {"window": example_side(card), "fixed_window": True}
+        content["fixed_window"] = True
     return ModelCard.model_validate({**content, "kind": kind, "weights": weights})
 
 
-def _exported(network: nn.Module, card: ModelCard) -> tuple[torch.export.ExportedProgram, bool]:
-    """The program, and whether it takes windows of one size only because of what the network does with sizes."""
-    side, stride = example_side(card), card.output_stride
-    example = (example_windows(2, card, side),)
+def _exported(network: nn.Module, card: ModelCard, *, free: bool) -> torch.export.ExportedProgram:
+    """The program, for windows of any multiple of the output stride, or of the card's own size only.
+
+    Raises:
+        ModelError: If torch cannot export it so.
+    """
+    stride = card.output_stride
     batch = torch.export.Dim("batch", min=1, max=_MOST_WINDOWS)
+    rows, cols = (torch.export.Dim(name, min=1, max=_MOST // stride) for name in ("rows", "cols"))
+    shapes: Any = {0: batch}
+    if free:
+        shapes |= {2: stride * rows if stride > 1 else rows, 3: stride * cols if stride > 1 else cols}
+    example = example_windows(2, card, example_side(card) if free else card.window)
+    try:
+        return torch.export.export(network, (example,), dynamic_shapes=(shapes,))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"torch cannot export the network: {printable(reason[0])}; try another format") from error
+
+
+def _freest(network: nn.Module, card: ModelCard, write: Callable[[torch.export.ExportedProgram], nn.Module]) -> bool:
+    """Write the program for windows of any size, or, where it then gives something else, for the card's size only.
+
+    Args:
+        network: What is written.
+        card: Its card.
+        write: Writes a program, and gives it as it is read again.
+
+    Returns:
+        Whether it takes the card's window only.
+    """
     if not card.fixed_window:
-        most = _MOST // stride
-        rows, cols = (torch.export.Dim(name, min=1, max=most) for name in ("rows", "cols"))
-        free: Any = {0: batch, 2: stride * rows if stride > 1 else rows, 3: stride * cols if stride > 1 else cols}
         try:
-            return torch.export.export(network, example, dynamic_shapes=(free,)), False
-        except Exception:  # noqa: BLE001, S110 - it depends on the size in a way that cannot be written down
-            pass
-    for shape in ({0: batch}, None):
-        try:
-            return torch.export.export(network, example, dynamic_shapes=(shape,)), True
-        except Exception as error:  # noqa: BLE001 - the network decides what is raised, and it is told below
-            last = error
-    reason = str(last).strip().splitlines() or [type(last).__name__]
-    raise ModelError(f"torch cannot export the network: {printable(reason[0])}; try another format") from last
+            if _alike(write(_exported(network, card, free=True)), network, card):
+                return False
+        except ModelError:
+            pass  # sizes decide what the network does in a way that cannot be written down
+    write(_exported(network, card, free=False))
+    return True
 
 
 def _write_onnx(path: Path, network: nn.Module, card: ModelCard, name: str) -> None:
@@ -70,18 +89,24 @@ def _write_onnx(path: Path, network: nn.Module, card: ModelCard, name: str) -> N
     except ModuleNotFoundError as error:
         raise ModelError(f"writing ONNX needs {error.name}: pip install 'geoseg[onnx]'") from error
     from geoseg.models.onnx_card import CARD_KEY
+    from geoseg.models.onnx_network import OnnxNetwork
 
-    exported, fixed = _exported(network, card)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own deprecations
-        program = torch.onnx.export(
-            exported, dynamo=True, verbose=False, input_names=["pixels"], output_names=["scores"]
-        )
-    assert program is not None
-    graph = program.model_proto
+    graph: Any = None
+
+    def write(exported: torch.export.ExportedProgram) -> nn.Module:
+        nonlocal graph
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter's own deprecations
+            program = torch.onnx.export(
+                exported, dynamo=True, verbose=False, input_names=["pixels"], output_names=["scores"]
+            )
+        assert program is not None
+        graph = program.model_proto
+        return OnnxNetwork(graph.SerializeToString(), name="pixels", half=False, one_by_one=False, shown=name)
+
+    fixed = _freest(network, card, write)
     described = program_card(card, "onnx", name, fixed=fixed)
-    metadata = {CARD_KEY: described.to_json(), **_deepness(described)}
-    onnx.helper.set_model_props(graph, metadata)
+    onnx.helper.set_model_props(graph, {CARD_KEY: described.to_json(), **_deepness(described)})
     path.write_bytes(graph.SerializeToString())
 
 
@@ -99,31 +124,44 @@ def _deepness(card: ModelCard) -> dict[str, str]:
 
 
 def _write_exported(path: Path, network: nn.Module, card: ModelCard, name: str) -> None:
-    exported, fixed = _exported(network, card)
+    program: Any = None
+
+    def write(exported: torch.export.ExportedProgram) -> nn.Module:
+        nonlocal program
+        program = exported
+        return cast(nn.Module, exported.module())
+
+    fixed = _freest(network, card, write)
     described = program_card(card, "pt2", name, fixed=fixed)
-    torch.export.save(exported, path, extra_files={CARD_FILE: described.to_json()})
+    torch.export.save(program, path, extra_files={CARD_FILE: described.to_json()})
 
 
 def _write_torchscript(path: Path, network: nn.Module, card: ModelCard, name: str) -> None:
-    side = example_side(card)
-    windows = example_windows(2, card, side)
     with warnings.catch_warnings():
-        # torch announces the end of TorchScript, and tells which branches are decided for good: that is tried below
+        # torch announces the end of TorchScript, and tells which branches are decided for good: that is tried here
         warnings.simplefilter("ignore")
-        program = torch.jit.trace(network, windows, check_trace=False)
-        fixed = card.fixed_window or not _alike(program, network, windows[:, :, : -card.output_stride])
+        program = torch.jit.trace(network, example_windows(2, card, example_side(card)), check_trace=False)
+        fixed = card.fixed_window or not _alike(program, network, card)
+        if fixed:
+            program = torch.jit.trace(network, example_windows(2, card, card.window), check_trace=False)
         described = program_card(card, "torchscript", name, fixed=fixed)
         torch.jit.save(program, path, _extra_files={CARD_FILE: described.to_json()})
 
 
-def _alike(program: nn.Module, network: nn.Module, windows: Tensor) -> bool:
-    """Whether the program does with other windows what the network does."""
-    if 0 in windows.shape:
-        return False
+def _alike(program: nn.Module, network: nn.Module, card: ModelCard) -> bool:
+    """Whether the program does with windows of other sizes what the network does.
+
+    It is not enough that they are taken: the exporter to ONNX writes adaptive pooling for one size, with which others
+    give something else without an error.
+    """
+    side, stride = example_side(card), card.output_stride
     try:
         with torch.inference_mode():
-            return torch.allclose(program(windows), network(windows), rtol=1e-3, atol=1e-3)
-    except RuntimeError:
+            return all(
+                torch.allclose(program(windows), network(windows), rtol=1e-3, atol=1e-3)
+                for windows in (example_windows(1, card, other) for other in (side + stride, side + 3 * stride))
+            )
+    except (RuntimeError, AssertionError):
         return False
 
 

@@ -55,8 +55,6 @@ def export_model(model: Model, path: Path | None, *, kind: str, overwrite: bool 
         ParameterError: If the file's suffix is another's.
         OutputError: If it is there, cannot be written, or does not give what the original gives; nothing appears.
     """
-    from geoseg.models.example import example_side, example_windows
-
     suffix = EXPORTS[kind]
     name = re.sub(r"[^\w.-]+", "-", model.card.name).strip("-.") or "model"
     path = Path(f"{name}{suffix}") if path is None else path
@@ -69,8 +67,7 @@ def export_model(model: Model, path: Path | None, *, kind: str, overwrite: bool 
         files = (path.with_suffix(Path(model.member or model.weights).suffix), path)
     if there := [file for file in files if file.exists() and not overwrite]:
         raise OutputError(f"{printable(there[0])} is there: pass --overwrite to replace it, or choose another name")
-    windows = example_windows(_WINDOWS, model.card, example_side(model.card))
-    found = _Comparison(build_network(model), windows, kind)
+    found = _Comparison(build_network(model), kind)
     if kind == "mlm":
         _write_item(model, files, found)
     elif kind == "bundle":
@@ -108,10 +105,12 @@ def _write_bundle(model: Model, path: Path, found: "_Comparison") -> None:
     import torch
 
     from geoseg.models.bundle import KnownWindow, write_bundle
+    from geoseg.models.example import example_side, example_windows
 
+    window = example_windows(1, model.card, example_side(model.card))
     with torch.inference_mode():
-        logits = found.network(found.windows[:1]).float()
-    known = KnownWindow(pixels=found.windows[0], logits=logits[0])
+        logits = found.network(window).float()
+    known = KnownWindow(pixels=window[0], logits=logits[0])
     publish(path, lambda tmp: write_bundle(tmp, model, known), found.verify)
 
 
@@ -146,20 +145,20 @@ def _write_item(model: Model, files: tuple[Path, ...], found: "_Comparison") -> 
 class _Comparison:
     """Loads what was written, as a stranger would, and compares it with the original."""
 
-    def __init__(self, network: "torch.nn.Module", windows: "torch.Tensor", kind: str) -> None:
-        self.network, self.windows = network, windows
-        self._kind = kind
+    def __init__(self, network: "torch.nn.Module", kind: str) -> None:
+        self.network, self._kind = network, kind
         self.agreement: Agreement
         self.window: int | None = None
         """Pixels of the only window that it takes, where that is so."""
 
     def verify(self, path: Path) -> None:
-        from geoseg.models.example import compare
+        from geoseg.models.example import compare, example_side, example_windows
 
         # it was written a moment ago, from a model that is trusted or cannot hold code
         loaded = load_model(path, trust=True)
         self.window = loaded.card.window if loaded.card.fixed_window else None
-        self.agreement = compare(self.network, build_network(loaded), self.windows)
+        windows = example_windows(_WINDOWS, loaded.card, example_side(loaded.card))
+        self.agreement = compare(self.network, build_network(loaded), windows)
         if not self.agreement.good:
             raise OutputError(
                 f"as {self._kind} the model does not give what the original gives: {self.agreement}; nothing was "

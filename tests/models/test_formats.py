@@ -26,9 +26,12 @@ from torch import nn
 
 from geoseg.errors import ModelError
 from geoseg.inference.segment import segment
+from geoseg.models.card import ModelCard
 from geoseg.models.draft import draft_card
 from geoseg.models.formats import _installed, find_format
 from geoseg.models.load import Model, build_network, list_models, load_model
+from geoseg.models.traced_card import _card_in
+from geoseg.models.traced_write import WRITERS
 from geoseg.outputs.model_export import EXPORTS, export_model
 from geoseg.scene.open import open_scene
 
@@ -119,6 +122,31 @@ def test_what_is_exported_loads_with_its_card_and_gives_the_same(
     for pixels in (windows(2, 64, 96, 5), windows(1, 32, 40, 5), windows(3, 256, 64, 5)):
         with torch.inference_mode():
             torch.testing.assert_close(scores(exported[kind], pixels), network(pixels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "pt2"])
+def test_a_network_that_depends_on_sizes_is_written_for_the_windows_of_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    class Sized(nn.Module):
+        """Scores of the bands, and of how large the window is."""
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # decided where it is traced
+            shift = 0.0 if pixels.shape[2] <= 40 else 3.0
+            return torch.cat([pixels[:, :1], pixels[:, 1:2] + shift], dim=1)
+
+    card = ModelCard.model_validate(
+        {**CARD, **UNET, "classes": CARD["classes"][:2], "window": 40, "weights": "w.safetensors"}
+    )
+    path = tmp_path / f"m.{kind}"
+    WRITERS[kind](path, Sized().eval(), card, path.name)
+    described = _card_in(path)
+    assert described is not None
+    assert (described["fixed_window"], described["window"]) == (True, 40)
+    free = ModelCard.model_validate(card.model_dump() | {"window": 320})
+    WRITERS[kind](path, Sized().eval(), free, path.name)
+    assert "fixed_window" not in (_card_in(path) or {}) or not (_card_in(path) or {})["fixed_window"]
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "torchscript", "bundle"])
