@@ -31,15 +31,15 @@ def results(out: Path) -> dict[str, bytes]:
 def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
     write_scene: WriteScene, forked: Forks
 ) -> None:
-    shape = (2048, 700)
+    shape = (4096, 700)
     paths = [write_scene(f"in/{name}.tif", pixels=blobs(*shape, seed=i)) for i, name in enumerate("abc")]
-    n_blocks = 4 * 2
+    n_blocks = 8 * 2
     out, calm = paths[0].parents[1] / "out", paths[0].parents[1] / "calm"
     # small windows that overlap: a block takes some tenths of a second
     words = [paths[0].parent, *KMEANS, "--window", "48", "--overlap", "0.5"]
     talk = ["-v", "--log-format", "json"]
     rng = random.Random(1)
-    rounds = [forked("run", *words, "-o", out, *talk, kill=rng.uniform(0, 2.5)) for _ in range(20)]
+    rounds = [forked("run", *words, "-o", out, *talk, kill=rng.uniform(0, 5)) for _ in range(20)]
     rounds.append(forked("run", *words, "-o", out, *talk))
     assert rounds[-1].code == 0, rounds[-1].err
     assert {r.code for r in rounds} == {0, -9}
