@@ -172,11 +172,13 @@ class SceneReader:
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values of a window of the file's own pixels, and where all its bands are valid."""
         valid = np.ones((int(window.height), int(window.width)), dtype=np.bool_)
+        # outside: what cannot be opened is told as it is
+        dataset = self._file(group) if self._scene.pixels is None else None
         try:
-            if self._scene.pixels is not None:
+            if dataset is None:
+                assert self._scene.pixels is not None
                 values = _from_array(self._scene.pixels, group.indexes, window, place)
             else:
-                dataset = self._file(group)
                 values = dataset.read(group.indexes, window=window, out=place)
                 if self._scene.validity == "mask":
                     measured = [b.index for b in self._scene.bands if b.href == group.href]
