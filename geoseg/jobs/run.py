@@ -74,6 +74,7 @@ def plan_run(
             plan = _planned(scene, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             plan = _failed(href, error, listen)
+        _tell(plan, listen)
         yield plan
 
 
@@ -96,6 +97,7 @@ def _plan_mosaics(
             plan = _planned(scene, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             plan = _failed(scene.href, error, listen)
+        _tell(plan, listen)
         yield plan
         for other in group[1:]:
             yield SceneOutcome(href=other.href, id=scene.id, status="joined")
@@ -117,10 +119,16 @@ def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen:
     recipe = recipe_for(there, model, options.choices, inside=inside)
     recipe = replace(recipe, notes=(*notes, *recipe.notes))
     plan = ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
-    for note in recipe.notes:
-        listen(Event(kind="note", scene=scene.id, text=note))
-    listen(Event(kind="planned", scene=scene.id, n_blocks=len(plan.blocks), pixels=there.height * there.width))
     return plan
+
+
+def _tell(plan: ScenePlan | SceneOutcome, listen: Listener) -> None:
+    """Tell of a plan; outside of what catches errors of inputs, so that one of the listener's ends the run."""
+    if isinstance(plan, ScenePlan):
+        for note in plan.recipe.notes:
+            listen(Event(kind="note", scene=plan.recipe.scene.id, text=note))
+        pixels = plan.recipe.scene.height * plan.recipe.scene.width
+        listen(Event(kind="planned", scene=plan.recipe.scene.id, n_blocks=len(plan.blocks), pixels=pixels))
 
 
 def _failed(href: str, error: Exception, listen: Listener) -> SceneOutcome:

@@ -66,7 +66,7 @@ CASES: list[tuple[list[object], Look]] = [
     (["--zones", "zones.gpkg", "--zone-id", "name"], lambda out, _: (out / "scene" / "scene_zones.csv").is_file()),
     (["-q"], lambda _, ended: (bool(ended.err), bool(ended.out))),
     (["-v"], lambda _, ended: "a block of" in ended.err),
-    (["-vv"], lambda _, ended: "1 blocks" in ended.err),
+    (["-vv"], lambda _, ended: "1 block, " in ended.err),
     (["--log-format", "json"], lambda _, ended: ended.err.startswith("{")),
     # what changes no result is in the record at least
     (["--batch-size", 2], lambda out, _: choices(out)["batch_size"]),
