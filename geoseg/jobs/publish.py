@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import rasterio
+from rasterio.errors import RasterioIOError
 
 from geoseg import __version__
 from geoseg.area.class_areas import class_table
@@ -104,7 +105,9 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
         "GEOSEG_MODEL": f"{recipe.model.card.name} {recipe.model.card.version}",
         "GEOSEG_KEY": recipe.key,
     }
-    with helpers() as (executor, at_once), staging(folder, overwrite=options.overwrite) as stage:
+    # a worker may die after the rename and before its answer is fetched: the task is then given to another one
+    again = options.overwrite or _is_of(folder, recipe)
+    with helpers() as (executor, at_once), staging(folder, overwrite=again) as stage:
         parts: Sequence[Part] = computed.parts
         totals = computed.totals
         if options.min_area is not None:
@@ -160,6 +163,15 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
             ),
         )
     return SceneResult(folder=folder, n_polygons=None if drawn is None else drawn.n, notes=notes)
+
+
+def _is_of(folder: Path, recipe: Recipe) -> bool:
+    """Whether what is in a folder came of this recipe: whoever runs has seen before that nothing else was there."""
+    try:
+        with rasterio.open(folder / f"{folder.name}_{recipe.model.map_name}.tif") as dataset:
+            return bool(dataset.tags().get("GEOSEG_KEY") == recipe.key)
+    except RasterioIOError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,7 @@ def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen:
         return SceneOutcome(href=scene.href, id=scene.id, status="outside", error=reason)
     recipe = recipe_for(there, model, options.choices, inside=inside)
     recipe = replace(recipe, notes=(*notes, *recipe.notes))
-    plan = ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
-    return plan
+    return ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
 
 
 def _tell(plan: ScenePlan | SceneOutcome, listen: Listener) -> None:
