@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from geoseg.scene.products.landsat import MTL
 from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.scene import Scene
 
-__all__ = ["is_item_name", "item_names", "open_item", "split_item_name"]
+__all__ = ["is_item_name", "item_files", "item_names", "open_item", "split_item_name"]
 
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 """Roles of assets that are not measurements."""
@@ -81,6 +82,18 @@ def item_names(href: str) -> list[str]:
     """
     file, one = split_item_name(href)
     return [href] if one else [f"{file}#{item['id']}" for item in _items(file)]
+
+
+def item_files(href: str) -> list[Path]:
+    """The file of an item on this machine, and its assets that lie here, too; what is gone or no item has none."""
+    file, one = split_item_name(href)
+    try:
+        info = Path(file).stat()
+        items = [item for item in _items_at(file, info.st_mtime_ns, info.st_size) if str(item["id"]) == one or not one]
+    except (OSError, SceneError):
+        items = []
+    hrefs = [str(a["href"]) for i in items for a in dict(i["assets"]).values() if isinstance(a, dict) and "href" in a]
+    return [Path(file), *(Path(file).parent / name for name in hrefs if not is_remote(name))]
 
 
 def open_item(href: str, wanted: Wanted) -> Scene:
@@ -167,6 +180,12 @@ def _items(file: str) -> list[Mapping[str, Any]]:
             "of a catalogue, name the items"
         )
     return items
+
+
+@lru_cache(maxsize=1)
+def _items_at(file: str, _mtime_ns: int, _size: int) -> list[Mapping[str, Any]]:
+    """The items of a file as it was at a time: each of a collection is asked for in turn."""
+    return _items(file)
 
 
 def _identity(item: Mapping[str, Any]) -> list[Any]:

@@ -31,6 +31,9 @@ from geoseg.scene.open import open_scene
 from tests.conftest import UTM, WriteScene, read
 from tests.jobs.batches import edit_state, pipeline_in, summary_of
 from tests.jobs.test_run import hidden, tree
+from tests.products import write_tif
+from tests.scene.test_sentinel2 import STORED
+from tests.scene.test_stac import item, write_assets, write_item
 
 
 def stands(pipeline: Pipeline, now: datetime | None = None) -> list[Found]:
@@ -53,6 +56,22 @@ def quiet(_: str) -> None:
 
 def run(pipeline: Pipeline) -> BatchReport:
     return run_batch(pipeline, say=quiet)
+
+
+def test_items_of_a_collection_are_scenes_and_an_asset_that_changes_redoes_its_own_alone(tmp_path: Path) -> None:
+    items = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_assets(tmp_path / name)
+        items.append(item(href=f"./{name}/{{}}.tif") | {"id": name})
+    write_item(tmp_path / "search.json", {"type": "FeatureCollection", "features": items})
+    pipeline = pipeline_in(tmp_path, inputs=["search.json"])
+    assert standings(pipeline) == {"one": "new", "two": "new"}
+    assert became(run(pipeline)) == {"one": "done", "two": "done"}
+    assert set(standings(pipeline).values()) == {"done"}
+    write_tif(tmp_path / "two" / "blue.tif", STORED["B02"][::-1], 10)
+    assert standings(pipeline) == {"one": "done", "two": "changed"}
+    assert became(run(pipeline)) == {"one": "unchanged", "two": "done"}
 
 
 def break_file(path: Path) -> None:

@@ -13,7 +13,7 @@ from geoseg.scene.products.band_files import BAND, name_of_pattern, open_band_fi
 from geoseg.scene.products.variables import open_variables
 from geoseg.scene.products.wanted import Wanted
 from geoseg.scene.scene import Scene
-from geoseg.scene.stac import is_item_name, open_item, split_item_name
+from geoseg.scene.stac import is_item_name, item_files, open_item, split_item_name
 
 __all__ = ["is_product_folder", "local_files", "looks_like_product", "opener_of", "products_among", "scene_name"]
 
@@ -153,11 +153,11 @@ def scene_name(href: str) -> str:
 
 
 def local_files(href: str) -> list[Path]:
-    """All files of a product on this machine; empty for anything else."""
+    """All files of a product or a STAC item on this machine; empty for anything else."""
     if is_remote(href):
         return []
-    if is_item_name(href) and "#" in href:
-        return [Path(split_item_name(href)[0])]
+    if is_item_name(href):
+        return item_files(href)
     path = Path(href)
     if path.name in _SAFE_METADATA:
         path = path.parent
