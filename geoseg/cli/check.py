@@ -57,10 +57,11 @@ def _verdict(href: str, model: Any, pixels: dict[str, Any], aoi: Any) -> dict[st
     from geoseg.models.at_gsd import at_gsd_of
     from geoseg.models.match import examine
     from geoseg.scene.gsd import gsd_m
+    from geoseg.scene.guard import without_query
     from geoseg.scene.open import open_scene
 
     verdict: dict[str, Any] = dict.fromkeys(("bands", "units", "gsd_m", "pixels", "valid_percent"))
-    verdict = {"scene": printable(href.split("?", 1)[0]), "fits": False} | verdict | {"why": [], "notes": []}
+    verdict = {"scene": printable(without_query(href)), "fits": False} | verdict | {"why": [], "notes": []}
     try:
         scene = open_scene(href, **pixels)
         gsd = gsd_m(scene.geobox)
