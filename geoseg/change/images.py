@@ -5,12 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geoseg.change.grids import align
-from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, along, halves_of
+from geoseg.change.sampled_bands import take_bands
+from geoseg.change.sampling import Sampled, Shifted
 from geoseg.inference.lattice import Block
 from geoseg.scene.scene import Band, Scene
 
@@ -84,60 +84,4 @@ def take_image(placed: Shifted | Sampled, block: Block, read: ReadImage, n_bands
         read: Gives a block of the second scene.
         n_bands: Bands that it gives.
     """
-    if isinstance(placed, Shifted):
-        return read(placed.moved(block))
-    nodes, first, window = placed.reach(block)
-    out: Pixels = np.full((n_bands, block.height, block.width), np.nan, dtype=np.float32)
-    if window is None:
-        return out
-    if window.height * window.width * n_bands > MOST_PIXELS // 4 and block.height * block.width > 1:
-        one, two, axis = halves_of(block)
-        return np.concatenate([take_image(placed, b, read, n_bands) for b in (one, two)], axis=axis + 1)
-    offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
-    _sample_image(np.ascontiguousarray(read(window)), nodes, offsets, placed.spacing, placed.points, out)
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _sample_image(
-    pixels: Pixels, nodes: NDArray[np.float64], offsets: NDArray[np.int64], spacing: int, points: int, out: Pixels
-) -> None:
-    """Pixels of a block; arguments as those of `geoseg.change.sampling._sample`."""
-    sums = np.empty(len(pixels))
-    for r in range(out.shape[1]):
-        for c in range(out.shape[2]):
-            i, j = (r + offsets[0]) // spacing, (c + offsets[1]) // spacing
-            sums[:] = 0
-            weight = 0.0
-            for p in range(points):
-                t = (r + offsets[0] - i * spacing + (p + 0.5) / points) / spacing
-                for q in range(points):
-                    u = (c + offsets[1] - j * spacing + (q + 0.5) / points) / spacing
-                    y, x = along(nodes[0], i, j, t, u) - offsets[2], along(nodes[1], i, j, t, u) - offsets[3]
-                    if np.isfinite(y) and np.isfinite(x):
-                        weight += _add(pixels, y, x, points == 1, sums)
-            if weight > 0 and 2 * weight >= points * points - NUDGE:
-                for band in range(len(sums)):
-                    out[band, r, c] = np.float32(sums[band] / weight)
-
-
-@njit(nogil=True, cache=True)
-def _add(pixels: Pixels, y: float, x: float, linear: bool, sums: NDArray[np.float64]) -> float:
-    """Add the pixels at a position, four around it or the one it lies in, where observed; their weight, at most 1."""
-    y, x = (y - 0.5, x - 0.5) if linear else (np.floor(y + NUDGE), np.floor(x + NUDGE))
-    top, left = int(np.floor(y)), int(np.floor(x))
-    weight = 0.0
-    for a in range(2):
-        for b in range(2):
-            row, col = top + a, left + b
-            w = (1 - abs(y - row)) * (1 - abs(x - col))
-            if (
-                w > 0
-                and 0 <= row < pixels.shape[1]
-                and 0 <= col < pixels.shape[2]
-                and not np.isnan(pixels[0, row, col])
-            ):
-                weight += w
-                for band in range(len(sums)):
-                    sums[band] += w * pixels[band, row, col]
-    return weight
+    return take_bands(placed, block, read, n_bands, missing=np.float32(np.nan), least=0.5)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.area.model_based import band_places
-from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, along, halves_of
+from geoseg.change.sampled_bands import take_bands
+from geoseg.change.sampling import Sampled, Shifted
 from geoseg.errors import InputError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA
@@ -99,55 +99,4 @@ def take_shares(placed: Shifted | Sampled, block: Block, read: ReadShares, n_ban
     pixels of the second map are smaller by half or more, the mean over points spread evenly over the pixel. They then
     add up to 254 only nearly.
     """
-    if isinstance(placed, Shifted):
-        return read(placed.moved(block))
-    nodes, first, window = placed.reach(block)
-    out: Shares = np.full((n_bands, block.height, block.width), NODATA, dtype=np.uint8)
-    if window is None:
-        return out
-    if window.height * window.width * n_bands > MOST_PIXELS and block.height * block.width > 1:
-        one, two, axis = halves_of(block)
-        return np.concatenate([take_shares(placed, b, read, n_bands) for b in (one, two)], axis=axis + 1)
-    offsets = np.array([block.row_off - first[0], block.col_off - first[1], window.row_off, window.col_off])
-    _sample_shares(read(window), nodes, offsets, placed.spacing, placed.points, out)
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _sample_shares(
-    shares: Shares, nodes: NDArray[np.float64], offsets: NDArray[np.int64], spacing: int, points: int, out: Shares
-) -> None:
-    """Probabilities of a block; arguments as those of `geoseg.change.sampling._sample`."""
-    sums = np.empty(len(shares))
-    for r in range(out.shape[1]):
-        for c in range(out.shape[2]):
-            i, j = (r + offsets[0]) // spacing, (c + offsets[1]) // spacing
-            sums[:] = 0
-            weight = 0.0
-            for p in range(points):
-                t = (r + offsets[0] - i * spacing + (p + 0.5) / points) / spacing
-                for q in range(points):
-                    u = (c + offsets[1] - j * spacing + (q + 0.5) / points) / spacing
-                    y, x = along(nodes[0], i, j, t, u) - offsets[2], along(nodes[1], i, j, t, u) - offsets[3]
-                    if np.isfinite(y) and np.isfinite(x):
-                        weight += _add(shares, y, x, points == 1, sums)
-            if weight > 0:
-                for band in range(len(sums)):
-                    out[band, r, c] = np.uint8(sums[band] / weight + 0.5)
-
-
-@njit(nogil=True, cache=True)
-def _add(shares: Shares, y: float, x: float, linear: bool, sums: NDArray[np.float64]) -> float:
-    """Add the probabilities at a position, of four pixels around or of the one it lies in; their weight, at most 1."""
-    y, x = (y - 0.5, x - 0.5) if linear else (np.floor(y + NUDGE), np.floor(x + NUDGE))
-    top, left = int(np.floor(y)), int(np.floor(x))
-    weight = 0.0
-    for a in range(2):
-        for b in range(2):
-            row, col = top + a, left + b
-            w = (1 - abs(y - row)) * (1 - abs(x - col))
-            if w > 0 and 0 <= row < shares.shape[1] and 0 <= col < shares.shape[2] and shares[0, row, col] != NODATA:
-                weight += w
-                for band in range(len(sums)):
-                    sums[band] += w * shares[band, row, col]
-    return weight
+    return take_bands(placed, block, read, n_bands, missing=np.uint8(NODATA))
