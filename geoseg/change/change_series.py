@@ -19,11 +19,9 @@ from geoseg.change.series_features import first_change_table
 from geoseg.change.series_tables import area_series, interval_intensity, interval_matrices, series_summary
 from geoseg.change.temporal import TemporalRule
 from geoseg.errors import ParameterError
-from geoseg.inference.lattice import Block, blocks
+from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA, Legend
-from geoseg.vector.measure import Pixels
-from geoseg.vector.unite import Grid
-from geoseg.vector.vectorizer import BLOCK_PX, Outlines, Vectorizer
+from geoseg.vector.vectorizer import Outlines, vectorize_array
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -95,23 +93,16 @@ class ChangeSeries:
         first = self.first_change.to_numpy()
         pixels = np.where(first == NODATA, np.uint8(0), first)
         percent = None if self.confidence is None else self.confidence.to_numpy()
-        areas = map_areas(self.first_change.odc.geobox)
-
-        def read(block: Block) -> Pixels:
-            at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
-            return Pixels(classes=pixels[at], areas=areas, confidence=None if percent is None else percent[at])
-
-        vectorizer = Vectorizer(
-            geobox=self.first_change.odc.geobox,
-            legend=replace(dates, classes=dates.classes[1:], nodata=0),
-            grid=Grid.of(list(blocks(*pixels.shape, block_height=BLOCK_PX, block_width=BLOCK_PX))),
-            read=read,
-            outlines=outlines or Outlines(),
-            areas=areas,
+        geobox = self.first_change.odc.geobox
+        table = vectorize_array(
+            pixels,
+            geobox,
+            replace(dates, classes=dates.classes[1:], nodata=0),
+            areas=map_areas(geobox),
+            confidence=percent,
+            outlines=outlines,
         )
-        threads = os.cpu_count() or 1
-        with ThreadPoolExecutor(threads, "geoseg-vector") as pool:
-            return first_change_table(vectorizer.geodataframe(pool, at_once=threads), self.timeline)
+        return first_change_table(table, self.timeline)
 
     @property
     def _unit_m2(self) -> float:

@@ -22,10 +22,8 @@ from geoseg.errors import ParameterError
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
 from geoseg.vector.mapping_unit import merge_small_components
-from geoseg.vector.measure import Pixels
 from geoseg.vector.min_area import MinArea
-from geoseg.vector.unite import Grid
-from geoseg.vector.vectorizer import BLOCK_PX, Outlines, Vectorizer
+from geoseg.vector.vectorizer import Outlines, vectorize_array
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -110,23 +108,9 @@ class Change:
         codes = self.codes.to_numpy()
         pixels = np.where(codes == self.change_codes.nodata, 0, codes).astype(np.uint8)
         percent = None if self.confidence is None else self.confidence.to_numpy()
-        areas = map_areas(self.codes.odc.geobox)
-
-        def read(block: Block) -> Pixels:
-            at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
-            return Pixels(classes=pixels[at], areas=areas, confidence=None if percent is None else percent[at])
-
-        vectorizer = Vectorizer(
-            geobox=self.codes.odc.geobox,
-            legend=legend,
-            grid=Grid.of(list(blocks(*pixels.shape, block_height=BLOCK_PX, block_width=BLOCK_PX))),
-            read=read,
-            outlines=outlines or Outlines(),
-            areas=areas,
-        )
-        threads = os.cpu_count() or 1
-        with ThreadPoolExecutor(threads, "geoseg-vector") as pool:
-            return change_table(vectorizer.geodataframe(pool, at_once=threads), self.change_codes)
+        geobox = self.codes.odc.geobox
+        table = vectorize_array(pixels, geobox, legend, areas=map_areas(geobox), confidence=percent, outlines=outlines)
+        return change_table(table, self.change_codes)
 
     @property
     def _unit_m2(self) -> float:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from odc.geo.geobox import GeoBox
 
-__all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "vectorize"]
+__all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "vectorize", "vectorize_array"]
 
 BLOCK_PX: Final = 2048
 """Side of a block: 25 bytes a pixel and the rings in it are what one in work takes."""
@@ -347,23 +347,41 @@ def vectorize(
             "give one whose pixels have an area"
         )
     pixels = np.asarray(class_map.classes)
-    percent = None if class_map.confidence is None else np.asarray(class_map.confidence)
-    areas = None if class_map.crs is None else PixelAreas.of(class_map.geobox)
-
-    def read(block: Block) -> Pixels:
-        at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
-        return Pixels(classes=pixels[at], areas=areas, confidence=None if percent is None else percent[at])
-
     if legend is None:
         present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
         names = class_map.legend_of(present)
         legend = Legend(classes=names, nodata=class_map.nodata) if names else Legend.unnamed((0,))
+    return vectorize_array(
+        pixels,
+        class_map.geobox,
+        legend,
+        areas=None if class_map.crs is None else PixelAreas.of(class_map.geobox),
+        confidence=None if class_map.confidence is None else np.asarray(class_map.confidence),
+        outlines=outlines,
+    )
+
+
+def vectorize_array(
+    classes: NDArray[np.uint8],
+    geobox: "GeoBox",
+    legend: Legend,
+    *,
+    areas: PixelAreas | None,
+    confidence: NDArray[np.uint8] | None = None,
+    outlines: Outlines | None = None,
+) -> "gpd.GeoDataFrame":
+    """As `vectorize`, of a map whose parts are at hand: (rows, cols) arrays, their grid and legend."""
+
+    def read(block: Block) -> Pixels:
+        at = slice(block.row_off, block.row_end), slice(block.col_off, block.col_end)
+        return Pixels(classes=classes[at], areas=areas, confidence=None if confidence is None else confidence[at])
+
     threads = os.cpu_count() or 1
-    side = BLOCK_PX if pixels.size > BLOCK_PX**2 else BLOCK_PX // 2
+    side = BLOCK_PX if classes.size > BLOCK_PX**2 else BLOCK_PX // 2
     vectorizer = Vectorizer(
-        geobox=class_map.geobox,
+        geobox=geobox,
         legend=legend,
-        grid=Grid.of(list(blocks(*pixels.shape, block_height=side, block_width=side))),
+        grid=Grid.of(list(blocks(*classes.shape, block_height=side, block_width=side))),
         read=read,
         outlines=outlines or Outlines(),
         areas=areas,
