@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.cli.options import legend_option, talk_options, zone_options, zones_of
+from geoseg.cli.manner import talk_options
+from geoseg.cli.options import legend_option, zone_options, zones_of
 from geoseg.errors import OutputError, ParameterError, printable
 
 if TYPE_CHECKING:

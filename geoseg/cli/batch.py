@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.cli.options import goes_on, talk_options
+from geoseg.cli.manner import goes_on, talk_options
 
 if TYPE_CHECKING:
     from geoseg.jobs.batch_pairs import FoundPair

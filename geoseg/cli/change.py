@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.manner import talk_options
 from geoseg.cli.options import (
     band_options,
     by_user,
@@ -20,7 +21,6 @@ from geoseg.cli.options import (
     polygon_options,
     segment_options,
     segment_options_of,
-    talk_options,
     trust_option,
     zone_options,
     zones_of,

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import (
-    band_options,
-    compute_options,
-    legend_option,
-    talk_options,
-    trust_option,
-    zone_options,
-    zones_of,
-)
+from geoseg.cli.manner import talk_options
+from geoseg.cli.options import band_options, compute_options, legend_option, trust_option, zone_options, zones_of
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk

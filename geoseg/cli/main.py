@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from geoseg import __version__
-from geoseg.cli.options import Manner
+from geoseg.cli.manner import Manner
 from geoseg.errors import GeosegError, printable
 
 __all__ = ["cli", "main"]

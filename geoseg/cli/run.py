@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.manner import goes_on, talk_options
 from geoseg.cli.options import (
     aoi_of,
     aoi_options,
@@ -19,7 +20,6 @@ from geoseg.cli.options import (
     decision_of,
     decision_options,
     formats_of,
-    goes_on,
     outline_options,
     outlines_of,
     output_option,
@@ -27,7 +27,6 @@ from geoseg.cli.options import (
     read_config,
     segment_options,
     segment_options_of,
-    talk_options,
     trust_option,
     zone_options,
     zones_of,

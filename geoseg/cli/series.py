@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.manner import talk_options
 from geoseg.cli.options import (
     cluster_options,
     drawing_options,
@@ -14,7 +15,6 @@ from geoseg.cli.options import (
     outlines_of,
     output_option,
     polygon_options,
-    talk_options,
 )
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import band_options, comma_separated, talk_options, trust_option
+from geoseg.cli.manner import talk_options
+from geoseg.cli.options import band_options, comma_separated, trust_option
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk

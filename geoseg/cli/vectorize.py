@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import legend_option, outline_options, talk_options
+from geoseg.cli.manner import talk_options
+from geoseg.cli.options import legend_option, outline_options
 
 __all__ = ["vectorize"]
 
