@@ -64,6 +64,7 @@ def describe(path: Path) -> Described | None:
                 raise ModelError(f"{shown}: its {_MANIFEST} is of no version that this geoseg reads: update geoseg")
             for name, expected in sums.items():
                 _check(archive, name, expected, shown)
+    # NotImplementedError: zipfile knows no such compression
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, RecursionError, NotImplementedError) as error:
         if isinstance(error, ModelError):
             raise

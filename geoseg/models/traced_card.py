@@ -50,6 +50,9 @@ def _card_in(path: Path) -> dict[str, Any] | None:
                     if not isinstance(card, dict):
                         raise ModelError(f"{shown}: what should be a card in it is none")
                     return card
+    # NotImplementedError: zipfile knows no such compression
     except (OSError, zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{shown} is no archive of torch ({printable(error)}): get the file again") from error
     return None

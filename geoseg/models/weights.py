@@ -67,7 +67,10 @@ def _from_bundle(path: Path, member: str) -> bytes:
             return archive.read(info)
     except KeyError as error:
         raise ModelError(f"{printable(path)} lacks {printable(member)}: get the bundle again") from error
+    # NotImplementedError: zipfile knows no such compression
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{printable(path)} is damaged ({printable(error)}): get the bundle again") from error
 
 

@@ -166,8 +166,9 @@ def open_item(href: str, wanted: Wanted) -> Scene:
 def _items(file: str) -> list[Mapping[str, Any]]:
     """The items of a file or URL, in their order."""
     shown = printable(without_query(file))
+    text = fetch(file)
     try:
-        content = json.loads(fetch(file))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SceneError(f"{shown}: not JSON: {printable(error)}; name a STAC item or item collection") from error
     kind = content.get("type") if isinstance(content, dict) else None

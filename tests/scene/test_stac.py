@@ -255,5 +255,7 @@ def test_text_that_is_no_json_is_refused_and_names_are_not_given_twice(folder: P
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(SceneError, match=r"a\.json: not JSON"):
         open_scene(tmp_path / "a.json")
+    with pytest.raises(SceneError, match=r"^\S*gone\.json: no such file"):
+        open_scene(f"{tmp_path / 'gone.json'}#one")
     with pytest.raises(ParameterError, match=r"named by its metadata"):
         open_scene(folder / "new.json", bands=["red"])
