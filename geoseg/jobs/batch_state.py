@@ -172,7 +172,7 @@ class State:
                         f"INSERT OR REPLACE INTO {_TABLE[type(row)]} VALUES ({marks})",  # noqa: S608 - question marks
                         astuple(row),
                     )
-            except BaseException:
+            except BaseException:  # an interrupt, too, must leave no half of the rows
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise

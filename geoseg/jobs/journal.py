@@ -244,7 +244,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         _check(db)
-    except BaseException:
+    except BaseException:  # whatever it is, the file must not stay locked
         db.close()
         raise
     return db

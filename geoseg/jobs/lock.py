@@ -166,7 +166,7 @@ def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
                     # whole in one write: who is refused reads it at any moment
                     os.pwrite(file, json.dumps(asdict(Holder.me())).encode(), 0)
                     return file, note
-        except BaseException:
+        except BaseException:  # whatever it is, an open file would hold the lock on
             os.close(file)
             raise
         os.close(file)  # a run that ended between our opening and our locking took the file with it

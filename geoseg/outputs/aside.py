@@ -117,7 +117,7 @@ class Aside:
             message = self._with_room(f"cannot write {printable(self.path)}: {printable(reason)}", error)
             self.discard()
             raise OutputError(message) from error
-        except BaseException:
+        except BaseException:  # an interrupt, too, leaves nothing behind
             self.discard()
             raise
 

@@ -56,7 +56,7 @@ def _noting(batches: Callable[[], Iterator[Any]], raised: list[BaseException]) -
         yield from batches()
     except GeneratorExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # pyarrow hands on the text of an error only
         raised.append(error)
         raise
 

@@ -6,6 +6,7 @@ whole, so that a class that a window lacks costs nothing.
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -100,7 +101,7 @@ def _none_labelled(logits: Tensor) -> Tensor:
     return logits.sum() * 0.0
 
 
-class _Pixelwise(nn.Module):
+class _Pixelwise(nn.Module, ABC):
     """A loss that is a weighted mean over labelled pixels."""
 
     class_weight: Tensor | None
@@ -115,9 +116,9 @@ class _Pixelwise(nn.Module):
         weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer("class_weight", weight, persistent=False)
 
+    @abstractmethod
     def each(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of each pixel (N, H, W), times the weight of its class; 0 where it is ignored."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         target = target.long()
@@ -161,9 +162,9 @@ class CrossEntropy(_Pixelwise):
 class _OneVersusRest(_Pixelwise):
     """Each class against all others by a sigmoid of its own: the mean over classes."""
 
+    @abstractmethod
     def element(self, logits: Tensor, truth: Tensor) -> Tensor:
         """The loss of each pixel and class."""
-        raise NotImplementedError
 
     def each(self, logits: Tensor, target: Tensor) -> Tensor:
         known = target != IGNORE
