@@ -1,7 +1,7 @@
 """Bands of a second map or scene on another grid: linear between pixels, the same however they are cut."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -56,15 +56,15 @@ def take_bands(
 
 @njit(nogil=True, cache=True)
 def _sample_bands(
-    values: NDArray[T],
-    missing: T,
+    values: NDArray[Any],
+    missing: Any,
     nodes: NDArray[np.float64],
     offsets: NDArray[np.int64],
     spacing: int,
     points: int,
     least: float,
     rounding: float,
-    out: NDArray[T],
+    out: NDArray[Any],
 ) -> None:
     """Values of a block; arguments as those of `geoseg.change.sampling._sample`."""
     sums = np.empty(len(values))
@@ -86,7 +86,7 @@ def _sample_bands(
 
 
 @njit(nogil=True, cache=True)
-def _add(values: NDArray[T], missing: T, y: float, x: float, linear: bool, sums: NDArray[np.float64]) -> float:
+def _add(values: NDArray[Any], missing: Any, y: float, x: float, linear: bool, sums: NDArray[np.float64]) -> float:
     """Add the pixels at a position, four around it or the one it lies in, where observed; their weight, at most 1."""
     y, x = (y - 0.5, x - 0.5) if linear else (np.floor(y + NUDGE), np.floor(x + NUDGE))
     top, left = int(np.floor(y)), int(np.floor(x))

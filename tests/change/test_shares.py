@@ -74,7 +74,7 @@ def test_what_was_not_observed_has_no_part() -> None:
 
 @pytest.mark.parametrize("most", [1 << 25, 300])
 def test_it_does_not_depend_on_the_cut(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.change.shares.MOST_PIXELS", most)
+    monkeypatch.setattr("geoseg.change.sampled_bands.MOST_PIXELS", most)
     shares = smooth()
     lonlat = GeoBox.from_bbox((15.0, 45.150, 15.006, 45.154), crs="EPSG:4326", resolution=1e-4)
     whole, alignment = taken(shares, lonlat, grid(SHAPE, 10))
