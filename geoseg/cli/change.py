@@ -250,7 +250,7 @@ def _run_pairs(before: str, after: str, output: Path, model: "Model", asked: dic
         if asked["dry_run"]:
             from geoseg.cli.dry_run import print_plans
 
-            code = print_plans([(output, plan_run(pairs, model, options, listen=talk))], options)
+            code = print_plans([(output, plan_run(pairs, model, options, listen=talk))], options, listen=talk)
             return 1 if found.failed else code
         with connect(
             workers=asked["workers"],
@@ -295,7 +295,7 @@ def _dry_run(
             for date, side in zip(SIDES, sides, strict=True)
             if side.rasters
         ]
-        code = print_plans(plans, mapped)
+        code = print_plans(plans, mapped, listen=talk)
     for name, maps in expected_pairs(sides, (before, after), talk):
         talk.say(f"{name}: {maps[0].classes} and {maps[1].classes} would be compared")
     return code

@@ -66,7 +66,7 @@ def _verdict(href: str, model: Any, pixels: dict[str, Any], aoi: Any) -> dict[st
         scene = open_scene(href, **pixels)
         gsd = gsd_m(scene.geobox)
         scene, notes = at_gsd_of(model, scene)
-        found = examine(model, scene, always_look=True)
+        found = examine(model, scene, look=True)
         inside = None if aoi is None else aoi.inside(scene.geobox)
     except GeosegError as error:
         return verdict | {"why": [_without(href, str(error))]}

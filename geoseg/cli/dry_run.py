@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from geoseg.cli.show import show_table
+from geoseg.errors import ModelError
 from geoseg.inference.recipe import Recipe
 from geoseg.inference.turns import turns_of
 from geoseg.jobs.journal import finished_blocks
 from geoseg.jobs.lock import STATE
-from geoseg.jobs.outcome import Options, SceneOutcome
+from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome
 from geoseg.jobs.plan import ScenePlan
 from geoseg.jobs.room import needed_bytes
 from geoseg.jobs.standing import parts_key, recut, standing_of
+from geoseg.models.match import look_for_doubts
 from geoseg.vector.vectorizer import BLOCK_PX
 
 __all__ = ["print_plans"]
@@ -24,7 +26,9 @@ _POLYGON_BYTES = 25  # per pixel of the blocks in work: class map, confidence, l
 _WRITING_SECONDS = 8e-8  # per pixel, on one core: both rasters, written, read back and hashed
 
 
-def print_plans(runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]], options: Options) -> int:
+def print_plans(
+    runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]], options: Options, *, listen: Listener
+) -> int:
     """Print one line per scene; the exit code.
 
     A scene is ``new``, ``done`` (skipped), ``again`` (the same, with ``--restart --overwrite``), ``resumable`` (some of
@@ -38,6 +42,7 @@ def print_plans(runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]],
     Args:
         runs: Output folder and plans of each run that is to be.
         options: Of the runs.
+        listen: Told of scenes whose pixels do not fit.
     """
     rows = []
     failed = 0
@@ -51,6 +56,13 @@ def print_plans(runs: Sequence[tuple[Path, Iterable[ScenePlan | SceneOutcome]]],
         share = left / len(plan.blocks) if state not in ("done", "refused") else 0.0
         pixels = recipe.scene.height * recipe.scene.width
         memory, seconds = 0.0, 0.0
+        if share and computes:
+            try:
+                look_for_doubts(recipe.model, recipe.scene, recipe.bands, force=options.choices.force)
+            except ModelError as error:
+                listen(Event(kind="failed", scene=recipe.scene.id, text=str(error)))
+                failed += 1
+                continue
         if share:
             if recipe.model.digest not in engines:
                 engines[recipe.model.digest] = _measure(recipe)

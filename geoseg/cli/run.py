@@ -139,7 +139,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             if holder is not None:
                 talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")
             plans = plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk)
-            return print_plans([(output, plans)], options)
+            return print_plans([(output, plans)], options, listen=talk)
         with connect(
             workers=asked["workers"],
             scheduler=asked["scheduler"],

@@ -168,7 +168,9 @@ def _shaping(band: Band) -> dict[str, object]:
     return {**asdict(band), "href": None, "title": None, "nodata": repr(band.nodata)}
 
 
-def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, inside: Inside | None = None) -> Recipe:
+def recipe_for(
+    scene: Scene, model: Model, choices: Choices | None = None, *, inside: Inside | None = None, look: bool = True
+) -> Recipe:
     """The recipe for a scene and a model.
 
     Args:
@@ -176,6 +178,7 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, in
         model: As loaded.
         choices: How to run the model; the card's own by default.
         inside: Which pixels are asked for; all by default, and where it is the whole scene.
+        look: Whether to look at pixels, as in `geoseg.models.match.match`.
 
     Raises:
         ModelError: If the model does not fit the scene.
@@ -192,7 +195,7 @@ def recipe_for(scene: Scene, model: Model, choices: Choices | None = None, *, in
             f"choose {math.ceil(window / card.output_stride) * card.output_stride}"
         )
     choices.decision.legend(model.legend)  # refuses costs of other classes
-    fit = match(model, scene, force=choices.force, seed=choices.seed)
+    fit = match(model, scene, force=choices.force, seed=choices.seed, look=look)
     lattice = Lattice.cover(
         scene.height,
         scene.width,

@@ -47,6 +47,8 @@ def plan_run(
 ) -> Iterator[ScenePlan | SceneOutcome]:
     """For each raster its plan, with a scene id that is unique in the run, or why there is none.
 
+    Pixels are not looked at: whoever computes them does it before, see `geoseg.models.match.look_for_doubts`.
+
     Args:
         rasters: What `find_rasters` gave; pairs of them, before and after, for a model of two dates.
         model: As loaded.
@@ -116,7 +118,7 @@ def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen:
         reason = f"{printable(scene.href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
         listen(Event(kind="outside", scene=scene.id, text=reason))
         return SceneOutcome(href=scene.href, id=scene.id, status="outside", error=reason)
-    recipe = recipe_for(there, model, options.choices, inside=inside)
+    recipe = recipe_for(there, model, options.choices, inside=inside, look=False)
     recipe = replace(recipe, notes=(*notes, *recipe.notes))
     return ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
 

@@ -23,6 +23,7 @@ from geoseg.jobs.restore import restore_block, undamaged_rasters
 from geoseg.jobs.room import check_room, needed_bytes
 from geoseg.jobs.standing import Standing, cut_of, parts_key, recut, standing_of
 from geoseg.jobs.words import were
+from geoseg.models.match import look_for_doubts
 from geoseg.outputs.crash import crash_point
 from geoseg.scene.guard import is_remote, without_token
 from geoseg.scene.stac import split_item_name
@@ -183,6 +184,12 @@ class Runner:
     def _begin(self, job: _Job, standing: Standing) -> None:
         """Take up the scene where an earlier run left it, or begin it."""
         probabilities = self._options.probabilities
+        rasters = standing.finished is not None and standing.finished.rasters and not self._options.restart
+        restored = rasters and undamaged_rasters(job.folder, probabilities=probabilities)
+        if not restored:
+            recipe, force = job.recipe, self._options.choices.force
+            for text in look_for_doubts(recipe.model, recipe.scene, recipe.bands, force=force):
+                self._note(job, text)
         key = parts_key(job.recipe, probabilities=probabilities)
         if self._options.restart:
             self._journal.forget(job.id)
@@ -194,8 +201,7 @@ class Runner:
         if waiting:
             self._note(job, check_room(self._output, needed_bytes(job.plan, self._options)))
         job.compute = compute_block
-        rasters = standing.finished is not None and standing.finished.rasters
-        if rasters and not self._options.restart and undamaged_rasters(job.folder, probabilities=probabilities):
+        if restored:
             job.compute = partial(restore_block, folder=job.folder)
             self._note(job, "its rasters are finished and unchanged: only what is made from them is made anew")
         job.n_done = job.n_resumed = len(finished)

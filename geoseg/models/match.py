@@ -14,7 +14,7 @@ from geoseg.scene.gsd import gsd_m
 from geoseg.scene.open import COMMON_NAMES
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["Examination", "Match", "Problem", "examine", "match"]
+__all__ = ["Examination", "Match", "Problem", "examine", "look_for_doubts", "match"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Examination:
     """What a few windows of the scene hold, where they were looked at."""
 
 
-def match(model: Model, scene: Scene, *, force: bool = False, seed: int = 0) -> Match:
+def match(model: Model, scene: Scene, *, force: bool = False, seed: int = 0, look: bool = True) -> Match:
     """The model fitted to the scene.
 
     Bands are taken by name; by the card's order where the scene's bands have no names that say otherwise and the counts
@@ -84,33 +84,66 @@ def match(model: Model, scene: Scene, *, force: bool = False, seed: int = 0) -> 
         scene: What `open_scene` gave.
         force: Go on where units, ground sampling distance or pixels do not fit.
         seed: Of the subsample, for kmeans.
+        look: Whether to look at pixels; whoever does not calls `look_for_doubts` before anything is computed.
 
     Raises:
         ModelError: If bands are missing, or unit, GSD or pixels do not fit; the message names the option that mends it.
     """
-    found = examine(model, scene, seed=seed)
+    found = examine(model, scene, seed=seed, look=None if look else False)
+    notes = _refused(found.problems, force=force)
+    assert found.fit is not None
+    return replace(found.fit, notes=(*found.fit.notes, *notes))
+
+
+def look_for_doubts(model: Model, scene: Scene, bands: Sequence[Band], *, force: bool = False) -> tuple[str, ...]:
+    """What is to be said of a scene's pixels before they are mapped, from a few windows of it.
+
+    Args:
+        model: Fitted to the scene.
+        scene: What `open_scene` gave.
+        bands: Of the scene, one for each of the model's.
+        force: Go on where pixels do not fit.
+
+    Raises:
+        ModelError: If pixels do not fit; the message names the option that mends it.
+    """
+    if not _expects_pixels(model):
+        return ()
+    look, problems = _look(scene, bands)
+    if look is not None:
+        problems += _pixels_problems(model, scene, list(zip(model.bands, bands, strict=True)), look)
+    return _refused(problems, force=force)
+
+
+def _refused(problems: Sequence[Problem], *, force: bool) -> tuple[str, ...]:
+    """What is said where problems are passed over; raises for the first that is not."""
     notes = []
-    for problem in found.problems:
+    for problem in problems:
         if problem.kind == "damaged":
             continue  # where it is damaged may not be wanted; whoever reads it there will say so
         if not (force and problem.forced):
             raise ModelError(problem.message)
         notes.append(problem.forced)
-    assert found.fit is not None
-    return replace(found.fit, notes=(*found.fit.notes, *notes))
+    return tuple(notes)
 
 
-def examine(model: Model, scene: Scene, *, seed: int = 0, always_look: bool = False) -> Examination:
+def _expects_pixels(model: Model) -> bool:
+    """Whether the model says what pixels it expects."""
+    return model.card.kind != "kmeans" and (model.card.units == "reflectance" or bool(model.card.quantiles))
+
+
+def examine(model: Model, scene: Scene, *, seed: int = 0, look: bool | None = None) -> Examination:
     """A model held against a scene, with all that does not fit rather than the first of it.
 
     Args:
         model: What `load_model` gave.
         scene: What `open_scene` gave.
         seed: Of the subsample, for kmeans.
-        always_look: Read a few windows even where the model does not say what pixels it expects.
+        look: Whether to read a few windows; by default where the model says what pixels it expects. They are read,
+            too, where they may tell a unit that is not known.
     """
     if model.card.kind == "kmeans":
-        return _examine_clusters(model, scene, seed, always_look)
+        return _examine_clusters(model, scene, seed, look=bool(look))
     notes: list[str] = []
     problems: list[Problem] = []
     bands: list[tuple[str, Band]] = []
@@ -119,21 +152,23 @@ def examine(model: Model, scene: Scene, *, seed: int = 0, always_look: bool = Fa
         bands = _bands(model, scene, notes)
     except ModelError as error:
         problems.append(Problem(kind="bands", message=str(error)))
-    look = None
-    if always_look or (bands and (model.card.units == "reflectance" or model.card.quantiles)):
+    if look is None:
+        look = bool(bands) and _expects_pixels(model)
+    seen = None
+    if look or _lacks_unit(model, scene, bands):
         # the scene as it is where the bands are not known
-        look, damaged = _look(scene, [band for _, band in bands] or scene.bands)
+        seen, damaged = _look(scene, [band for _, band in bands] or scene.bands)
         problems += damaged
     if bands:
-        units = _units_problem(model, scene, bands, look, notes)
+        units = _units_problem(model, scene, bands, seen, notes)
         problems += [p for p in (units, _gsd_problem(model, scene)) if p is not None]
-        if look is not None and units is None:
-            problems += _pixels_problems(model, scene, bands, look)
+        if seen is not None and units is None:
+            problems += _pixels_problems(model, scene, bands, seen)
     fit = None
     if bands:
         names = [name for name, _ in bands]
         fit = Match(model=model.with_bands(names), bands=tuple(band for _, band in bands), notes=tuple(notes))
-    return Examination(fit=fit, problems=tuple(problems), look=look)
+    return Examination(fit=fit, problems=tuple(problems), look=seen)
 
 
 def _look(scene: Scene, bands: Sequence[Band]) -> tuple[Look | None, list[Problem]]:
@@ -143,9 +178,9 @@ def _look(scene: Scene, bands: Sequence[Band]) -> tuple[Look | None, list[Proble
         return None, [Problem(kind="damaged", message=str(error))]
 
 
-def _examine_clusters(model: Model, scene: Scene, seed: int, always_look: bool) -> Examination:
-    look, problems = _look(scene, scene.bands) if always_look else (None, [])
-    return Examination(fit=None if problems else _fit_clusters(model, scene, seed), problems=tuple(problems), look=look)
+def _examine_clusters(model: Model, scene: Scene, seed: int, *, look: bool) -> Examination:
+    seen, problems = _look(scene, scene.bands) if look else (None, [])
+    return Examination(fit=None if problems else _fit_clusters(model, scene, seed), problems=tuple(problems), look=seen)
 
 
 def _fit_clusters(model: Model, scene: Scene, seed: int) -> Match:
@@ -201,16 +236,22 @@ def _bands(model: Model, scene: Scene, notes: list[str]) -> list[tuple[str, Band
     )
 
 
+def _lacks_unit(model: Model, scene: Scene, bands: list[tuple[str, Band]]) -> bool:
+    """Whether reflectance is asked for and there are integers of which nothing says how they are scaled."""
+    integers = any(np.dtype(b.dtype).kind != "f" for _, b in bands)
+    return model.card.units == "reflectance" and not scene.scaled and integers
+
+
 def _units_problem(
     model: Model, scene: Scene, bands: list[tuple[str, Band]], look: Look | None, notes: list[str]
 ) -> Problem | None:
     """Refuse stored integers of unknown unit where reflectance is asked for: the costliest silent error there is."""
     if model.card.units != "reflectance" or scene.scaled:
         return None
-    dtypes = sorted({b.dtype for _, b in bands})
-    if all(np.dtype(t).kind == "f" for t in dtypes):
+    if not _lacks_unit(model, scene, bands):
         notes.append("floating-point pixels taken as reflectance 0 to 1, because the file states no scale")
         return None
+    dtypes = sorted({b.dtype for _, b in bands})
     guess = None if look is None or len(look.values) < LEAST else guess_scaling(look.values, [n for n, _ in bands])
     mend = (
         "pass --scale 0.0001 (Sentinel-2 L2A before 2022; since then with --offset -0.1), "
