@@ -150,6 +150,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where files go; a RAM disk keeps the disk out of it")
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
+    if asked.folder is not None:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     for what, n in ((skip, asked.scenes), (blocks, asked.blocks)):
         if n:
             with tempfile.TemporaryDirectory(dir=asked.folder) as name:
