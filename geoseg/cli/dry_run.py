@@ -1,5 +1,6 @@
 """What a run would do and take: how far each scene is, windows, forward passes, blocks, memory, disk and time."""
 
+import math
 import os
 import resource
 import time
@@ -54,7 +55,7 @@ def print_plans(
         recipe = plan.recipe
         state, left, computes = _state(plan, output, options)
         share = left / len(plan.blocks) if state not in ("done", "refused") else 0.0
-        pixels = recipe.scene.height * recipe.scene.width
+        pixels = math.prod(recipe.shape)
         memory, seconds = 0.0, 0.0
         if share and computes:
             try:
@@ -75,7 +76,7 @@ def print_plans(
             (
                 recipe.scene.id,
                 state,
-                f"{recipe.scene.width} x {recipe.scene.height}",
+                f"{recipe.shape[1]} x {recipe.shape[0]}",
                 plan.n_windows,
                 plan.n_forward * len(turns_of(recipe.tta)),
                 len(plan.blocks),

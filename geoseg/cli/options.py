@@ -153,6 +153,8 @@ def cluster_options(command: F) -> F:
 def segment_options(command: F) -> F:
     """How scenes are segmented, beside their bands and the network; `segment_options_of` makes a value of all."""
     for option in (
+        click.option("--native-grid", is_flag=True,
+                     help="Results on the grid of the scene's own pixels where these are resampled for the model."),
         click.option("--force", is_flag=True, help="Go on where unit or pixels do not fit the model; take any size."),
         click.option("--restart", is_flag=True,
                      help="Compute again what a run that died had finished of a scene; with --overwrite what is "
@@ -204,7 +206,7 @@ def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None 
     # the devices of a cluster are its workers' own: this machine need not have one like them
     elsewhere = asked["scheduler"] or asked["scheduler_file"]
     device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
-    names = ("window", "overlap", "blend", "batch_size", "precision", "threads", "seed", "force")
+    names = ("window", "overlap", "blend", "batch_size", "precision", "threads", "seed", "force", "native_grid")
     return Options(
         choices=Choices(**{name: asked[name] for name in names}, device=device, **(decided or {})),
         **{

@@ -22,7 +22,7 @@ from geoseg.inference.decision import Decision
 from geoseg.inference.risk import exp, least_risk, least_risk_device, leave_undecided
 from geoseg.legend import NODATA, PROBABILITY_STEPS
 
-__all__ = ["decide"]
+__all__ = ["decide", "refuse_no_numbers"]
 
 
 _LIKELIEST = Decision()
@@ -206,6 +206,19 @@ def _probabilities_device(logits: torch.Tensor, sharpness: float, valid: torch.T
     return torch.where(valid, shares, NODATA).to(torch.uint8)
 
 
+def refuse_no_numbers(good: bool) -> None:
+    """Refuse logits that are not numbers on valid pixels.
+
+    Raises:
+        ModelError: If they are not good.
+    """
+    if not good:
+        raise ModelError(
+            "the model gives values that are not numbers (NaN or +inf, or -inf where windows overlap) on valid pixels: "
+            "check its weights and the normalisation in its card; to rule a class out, give it -10000, not -inf"
+        )
+
+
 def decide(
     logits: torch.Tensor,
     valid: NDArray[np.bool_],
@@ -266,9 +279,5 @@ def decide(
             shares[:n_classes] = _probabilities_device(logits, 1 / temperature, seen).cpu().numpy()
     if shares is not None and decision.rejects:
         shares[n_classes] = np.where(valid, np.uint8(0), np.uint8(NODATA))
-    if not good:
-        raise ModelError(
-            "the model gives values that are not numbers (NaN or +inf, or -inf where windows overlap) on valid pixels: "
-            "check its weights and the normalisation in its card; to rule a class out, give it -10000, not -inf"
-        )
+    refuse_no_numbers(good)
     return classes, confidence, shares

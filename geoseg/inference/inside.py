@@ -4,7 +4,7 @@ Pixels are told apart by their centres, along each row of the whole scene by its
 whatever window of it is asked for. What is kept is not a mask of the scene but the runs of pixels inside, row by row.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -41,6 +41,17 @@ class Inside:
     def is_whole(self) -> bool:
         """Whether that is every pixel of the scene."""
         return self.n_pixels == self.height * self.width
+
+    def around(self, height: int, width: int) -> "Inside":
+        """On a grid of the same ends with other pixels: those that lie at or near the ones that are asked for here.
+
+        Near enough for `Taps`: all pixels there of which one that is asked for here is made.
+        """
+        down, across = height / self.height, width / self.width
+        # a pixel is made of those that it covers, or of its neighbours; 1.5 is more than the diagonal of a square
+        reach = 1.5 * (max(down, across, 1.0) + 1) / 2
+        area = shapely.transform(shapely.from_wkb(self.outline), lambda xy: xy * np.array([across, down]))
+        return replace(self, height=height, width=width, outline=bytes(shapely.to_wkb(shapely.buffer(area, reach))))
 
     def mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
         """Where pixels of a window are asked for (row, col)."""

@@ -5,17 +5,20 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 
+from odc.geo.geobox import GeoBox
+
 from geoseg.errors import ParameterError
 from geoseg.inference.blend import BLENDS
 from geoseg.inference.decision import Decision
 from geoseg.inference.inside import Inside
-from geoseg.inference.lattice import Lattice
+from geoseg.inference.lattice import Block, Lattice
 from geoseg.inference.turns import TTAS
 from geoseg.legend import Legend
 from geoseg.models.load import Model
 from geoseg.models.match import match
 from geoseg.scene.gsd import gsd_m
 from geoseg.scene.scene import Band, Scene
+from geoseg.scene.taps import Taps
 
 __all__ = ["FORMAT_VERSION", "Choices", "Recipe", "recipe_for"]
 
@@ -51,6 +54,8 @@ class Choices:
     """Of the subsample in which kmeans finds its centres."""
     force: bool = False
     """Go on where the scene's unit or GSD do not fit the model."""
+    native_grid: bool = False
+    """Results on the grid of the scene's own pixels where they are resampled for the model."""
 
     def __post_init__(self) -> None:
         if self.blend is not None and self.blend not in BLENDS:
@@ -75,7 +80,7 @@ class Recipe:
     """A scene, the model fitted to it, and how the one is run over the other."""
 
     scene: Scene
-    """What is read."""
+    """What is read, on the grid that the model sees."""
     model: Model
     """Fitted to the scene."""
     bands: tuple[Band, ...]
@@ -100,8 +105,10 @@ class Recipe:
     """Sides from which each window is seen."""
     decision: Decision = field(default_factory=Decision)
     """How a class is chosen from probabilities."""
+    native: bool = False
+    """Whether the results are on the grid of the scene's own pixels, and not on that which the model sees."""
     inside: Inside | None = None
-    """Which pixels are asked for; None for all."""
+    """Which pixels of the results are asked for; None for all."""
     notes: tuple[str, ...] = ()
     """What was decided and should be said aloud."""
 
@@ -109,6 +116,36 @@ class Recipe:
     def legend(self) -> Legend:
         """The classes of the map: those of the model, and ``undecided`` where pixels can be left so."""
         return self.decision.legend(self.model.legend)
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The pixel grid of the results."""
+        return self.scene.geobox if self._own is None else self._own.geobox
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the results."""
+        return int(self.geobox.shape[0]), int(self.geobox.shape[1])
+
+    @property
+    def _own(self) -> Scene | None:
+        """The scene whose own pixels the results are on, where they are not on those that the model sees."""
+        return self.scene.source if self.native else None
+
+    @property
+    def seen_inside(self) -> Inside | None:
+        """The pixels that the model has to say something of, on the grid that it sees; None for all."""
+        if self.inside is None or self._own is None:
+            return self.inside
+        return self.inside.around(self.scene.height, self.scene.width)
+
+    def seen(self, block: Block) -> Block:
+        """The part of the grid that the model sees of which a block of the results is made."""
+        if self._own is None:
+            return block
+        row, row_end = Taps.of(block.row_off, block.row_end, length=self.scene.height, new_length=self._own.height).span
+        col, col_end = Taps.of(block.col_off, block.col_end, length=self.scene.width, new_length=self._own.width).span
+        return Block(row_off=row, col_off=col, height=row_end - row, width=col_end - col)
 
     @property
     def key(self) -> str:
@@ -141,6 +178,7 @@ class Recipe:
         return {
             **({} if self.decision == Decision() else {"decision": asdict(self.decision)}),
             **({} if self.tta == "none" else {"tta": self.tta}),
+            **({"native_grid": True} if self.native else {}),
         }
 
     @property
@@ -174,10 +212,10 @@ def recipe_for(
     """The recipe for a scene and a model.
 
     Args:
-        scene: What is read.
+        scene: What is read, on the grid that the model sees.
         model: As loaded.
         choices: How to run the model; the card's own by default.
-        inside: Which pixels are asked for; all by default, and where it is the whole scene.
+        inside: Which pixels of the results are asked for; all by default, and where it is the whole scene.
         look: Whether to look at pixels, as in `geoseg.models.match.match`.
 
     Raises:
@@ -217,6 +255,7 @@ def recipe_for(
         threads=choices.threads,
         tta=choices.tta,
         decision=choices.decision,
+        native=choices.native_grid and scene.source is not None,
         inside=None if inside is None or inside.is_whole else inside,
         notes=(*((scene.product,) if scene.product else ()), *scene.notes, *fit.notes),
     )

@@ -1,11 +1,11 @@
-"""Decisions of least expected cost (Bayes risk), and the exponential that the kernels of `decide` share."""
+"""Decisions of least expected cost (Bayes risk), and the exponential and logarithm that compiled kernels share."""
 
 import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["exp", "least_risk", "least_risk_device", "leave_undecided"]
+__all__ = ["exp", "least_risk", "least_risk_device", "leave_undecided", "log"]
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
@@ -24,6 +24,27 @@ def exp(x: np.float32) -> np.float32:
     # 2**n from its bits: the exponent of a float32 starts at bit 23, biased by 127
     power: np.float32 = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
     value: np.float32 = p * power
+    return value
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def log(x: np.float32) -> np.float32:
+    """The logarithm of x from 0 to 1, absolute error below 1e-5, in operations that vectorize; -88 for 0 to rounding.
+
+    x is 2**n times a number from 1 to 2, whose logarithm is 2 artanh((m - 1) / (m + 1)), by its series.
+    """
+    bits = np.float32(x).view(np.int32)
+    n = np.float32((bits >> np.int32(23)) - np.int32(127))
+    m = np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000)).view(np.float32)
+    s = (m - np.float32(1)) / (m + np.float32(1))
+    t = s * s
+    p = np.float32(1 / 11)
+    p = p * t + np.float32(1 / 9)
+    p = p * t + np.float32(1 / 7)
+    p = p * t + np.float32(1 / 5)
+    p = p * t + np.float32(1 / 3)
+    p = p * t + np.float32(1)
+    value: np.float32 = n * np.float32(0.6931471805599453) + np.float32(2) * s * p
     return value
 
 

@@ -15,6 +15,7 @@ from geoseg.errors import GeosegError, ModelError, printable
 from geoseg.inference.decide import decide
 from geoseg.inference.engine import Engine, choose_device
 from geoseg.inference.lattice import TILE, Block
+from geoseg.inference.native import OnOwnPixels
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.recipe import Recipe
 from geoseg.inference.stream import LogitRows, stream
@@ -119,41 +120,47 @@ def _empty(recipe: Recipe, block: Block, row: int, row_end: int, probabilities: 
 def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[ClassRows]:
     """Rows of a block. Reading, the network, and the decision run in a thread each, one step apart."""
     engine = engine_for(recipe)
-    legend = recipe.legend
+    legend, temperature = recipe.legend, recipe.model.card.temperature
+    reader = recipe.scene.reader(recipe.bands)  # opens its files in the thread that reads, which closes them
+    own = None
+    if recipe.native:
+        own, temperature = OnOwnPixels(recipe.scene, reader, block, temperature, recipe.inside), 1.0
 
-    def finish(rows: LogitRows) -> ClassRows:
+    def finish(seen: LogitRows) -> list[ClassRows]:
+        return [decided(rows) for rows in ([seen] if own is None else own.take(seen))]
+
+    def decided(rows: LogitRows) -> ClassRows:
         classes, confidence, shares = decide(
             rows.logits,
             rows.valid,
             values=legend.values,
             nodata=legend.nodata,
-            temperature=recipe.model.card.temperature,
+            temperature=temperature,
             probabilities=probabilities,
             decision=recipe.decision,
         )
         return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence, probabilities=shares)
 
-    reader = recipe.scene.reader(recipe.bands)  # opens its files in the thread that reads, which closes them
     with ThreadPoolExecutor(1, "geoseg-decide") as thread:
-        pending: Future[ClassRows] | None = None
+        pending: Future[list[ClassRows]] | None = None
         try:
             for rows in stream(
                 reader,
                 engine,
                 recipe.lattice,
-                block,
+                recipe.seen(block),
                 normalise=Normalisation(gain=recipe.gain, bias=recipe.bias, fill=recipe.model.card.nodata_fill),
                 n_classes=recipe.model.n_classes,
                 blend=recipe.blend,
                 align=recipe.scene.block_shape[0],
-                inside=recipe.inside,
+                inside=recipe.seen_inside,
             ):
                 # the strip under these rows is filled again after the next: take the former result before that
                 if pending is not None:
-                    yield pending.result()
+                    yield from pending.result()
                 pending = thread.submit(finish, rows)
             if pending is not None:
-                yield pending.result()
+                yield from pending.result()
         except GeosegError as error:
             if printable(recipe.scene.href) in str(error):
                 raise

@@ -54,13 +54,13 @@ def segment(
     Args:
         scene: What `open_scene` gave, or an xarray object that it takes: a lazy one is read window by window. Where its
             pixels are not those of the model, the results are on the grid of `geoseg.models.at_gsd.at_gsd_of`, unless
-            ``choices`` say ``force``.
+            ``choices`` say ``native_grid`` or ``force``.
         model: What `load_model` gave.
         choices: How to run the model; the card's own by default.
         block_size: Pixels along a side of a dask chunk.
         probabilities: Whether to give those of all classes, too.
-        inside: The pixels that are wanted, such as ``file_aoi("aoi.gpkg").inside(scene.geobox)`` of `geoseg.area.aoi`;
-            all by default. Elsewhere is nodata, for which nothing is read.
+        inside: The pixels of the results that are wanted, such as ``file_aoi("aoi.gpkg").inside(scene.geobox)`` of
+            `geoseg.area.aoi`; all by default. Elsewhere is nodata, for which nothing is read.
 
     Returns:
         ``classes`` and ``confidence`` (percent), both uint8 (y, x) with nodata 255, dask-backed, with the scene's CRS
@@ -83,9 +83,9 @@ def segment(
     if not (choices or Choices()).force:
         scene, _ = at_gsd_of(model, scene)
     recipe = recipe_for(scene, model, choices, inside=inside)
-    legend = recipe.legend
-    rows = range(0, scene.height, block_size)
-    cols = range(0, scene.width, block_size)
+    legend, geobox, (height, width) = recipe.legend, recipe.geobox, recipe.shape
+    rows = range(0, height, block_size)
+    cols = range(0, width, block_size)
     compute = delayed(_compute, pure=True)
     # one node of the graph, not one copy per block; a lazy array in it stays lazy
     recipe_once = delayed(recipe, traverse=False)
@@ -96,8 +96,8 @@ def segment(
             block = Block(
                 row_off=row,
                 col_off=col,
-                height=min(block_size, scene.height - row),
-                width=min(block_size, scene.width - col),
+                height=min(block_size, height - row),
+                width=min(block_size, width - col),
             )
             shape = (_n_layers(recipe, probabilities), block.height, block.width)
             line.append(da.from_delayed(compute(recipe_once, block, probabilities), shape=shape, dtype=np.uint8))
@@ -105,13 +105,13 @@ def segment(
     layers = da.block(grid)
     dataset = xr.Dataset(
         {
-            "classes": wrap_xr(layers[0], scene.geobox, nodata=legend.nodata),
-            "confidence": wrap_xr(layers[1], scene.geobox, nodata=legend.nodata),
+            "classes": wrap_xr(layers[0], geobox, nodata=legend.nodata),
+            "confidence": wrap_xr(layers[1], geobox, nodata=legend.nodata),
         }
     )
     if probabilities:
         y, x = dataset["classes"].dims
-        shares = wrap_xr(layers[2:], scene.geobox, nodata=NODATA, dims=("class", str(y), str(x)), axis=1)
+        shares = wrap_xr(layers[2:], geobox, nodata=NODATA, dims=("class", str(y), str(x)), axis=1)
         dataset["probabilities"] = shares.assign_coords({"class": list(legend.names)})
         dataset["probabilities"].attrs.update(
             long_name="class probability", scale_factor=1 / PROBABILITY_STEPS, add_offset=0.0

@@ -83,7 +83,7 @@ def _compute(recipe: Recipe, block: Block, path: Path, probabilities: bool) -> B
     from geoseg.inference.rows import ClassRows, class_rows
 
     crash_point(f"block_{block.row_off}_{block.col_off}")
-    areas = pixel_areas(recipe.scene.geobox)
+    areas = pixel_areas(recipe.geobox)
     totals = ClassTotals.zero()
     n = len(recipe.legend) if probabilities else 0
     expected = ExpectedTotals.zero(n)

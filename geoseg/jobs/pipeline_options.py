@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "asked_of"]
 
 _CHOICES = ("window", "overlap", "blend", "batch_size", "device", "precision", "threads", "seed", "force", "tta",
-            "min_confidence")  # fmt: skip
+            "min_confidence", "native_grid")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,7 @@ def _asked_extras(choices: Choices) -> dict[str, Any]:
     return {
         **({} if choices.decision == Decision() else {"decision": asdict(choices.decision)}),
         **({} if choices.tta == "none" else {"tta": choices.tta}),
+        **({"native_grid": True} if choices.native_grid else {}),
     }
 
 

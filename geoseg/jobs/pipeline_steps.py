@@ -82,6 +82,7 @@ class SegmentStep(Part):
     block_size: int | None = Field(default=None, ge=512, multiple_of=512, description="Side of a block in pixels")
     seed: int = Field(default=0, description="Of the pixels that kmeans looks at")
     force: bool = Field(default=False, description="Go on where unit or pixel size do not fit the model")
+    native_grid: bool = Field(default=False, description="Results on the scene's own grid where it is resampled")
     tta: Literal["none", "flips", "d4"] = Field(default="none", description="Test-time augmentation: 4 or 8 passes")
     cost_matrix: Line | None = Field(default=None, description="CSV file of what mistakes cost: decide at least risk")
     min_confidence: float | None = Field(

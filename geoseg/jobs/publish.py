@@ -99,7 +99,7 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
             f"{printable(recipe.scene.href)}: changed while it was read, so its results would mix two contents; "
             "run again when it is at rest"
         )
-    geobox, legend = recipe.scene.geobox, recipe.legend
+    geobox, legend = recipe.geobox, recipe.legend
     metadata = {
         "GEOSEG_VERSION": __version__,
         "GEOSEG_MODEL": f"{recipe.model.card.name} {recipe.model.card.version}",
@@ -188,7 +188,7 @@ class _Names:
 def _write_rasters(
     named: _Names, parts: Sequence[Part], recipe: Recipe, metadata: dict[str, str], *, probabilities: bool
 ) -> dict[str, Published]:
-    geobox, legend = recipe.scene.geobox, recipe.legend
+    geobox, legend = recipe.geobox, recipe.legend
     with ThreadPoolExecutor(2) as pool:
         classes = pool.submit(
             write_class_cog,

@@ -52,7 +52,7 @@ def restore_block(
     Raises:
         OutputError: If a raster cannot be read, or the part not written.
     """
-    areas = pixel_areas(recipe.scene.geobox)
+    areas = pixel_areas(recipe.geobox)
     n = len(recipe.legend) if probabilities else 0
     totals, expected = ClassTotals.zero(), ExpectedTotals.zero(n)
     with PartWriter(path, block=block, n_probabilities=n) as writer:

@@ -45,7 +45,7 @@ def not_worth_computing(pipeline: Pipeline, due: Iterable[Found], asked: Asked, 
         source = plan.recipe.scene
         acquired = "" if source.acquired is None else source.acquired.isoformat()
         new[scene.id] = replace(
-            scene.row, status="retired", own=False, place=place_of(source.geobox), acquired=acquired
+            scene.row, status="retired", own=False, place=place_of(plan.recipe.geobox), acquired=acquired
         )
         dated[scene.id] = _dated(new[scene.id])
     return [new[scene.id] for scene in _old(dated.values(), rule) if scene.id in new]

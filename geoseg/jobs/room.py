@@ -1,5 +1,6 @@
 """Whether the results of a scene fit the disk, seen before anything is computed."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -22,10 +23,9 @@ _LEAST = 0.05
 
 def needed_bytes(plan: ScenePlan, options: Options) -> int:
     """Bytes that a scene of noisy classes takes on the disk; one of large even fields takes a tenth of it."""
-    scene = plan.recipe.scene
     n_probabilities = len(plan.recipe.legend) if options.probabilities else 0
     per_pixel = _RASTERS + _PER_CLASS * n_probabilities + _PER_FORMAT * len(options.formats)
-    pixels, inside = scene.height * scene.width, plan.recipe.inside
+    pixels, inside = math.prod(plan.recipe.shape), plan.recipe.inside
     wanted = pixels if inside is None else inside.n_pixels
     return int(wanted * per_pixel + (pixels - wanted) * _NOTHING)
 

@@ -1,5 +1,6 @@
 """Many scenes, one model: `geoseg run` as a function."""
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -112,15 +113,17 @@ def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
 
 def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen: Listener) -> ScenePlan | SceneOutcome:
     """The plan of a scene that has its id; what became of it where nothing of it is wanted."""
-    there, notes = (scene, ()) if options.choices.force else at_gsd_of(model, scene)
-    inside = None if options.aoi is None else options.aoi.inside(there.geobox)
+    choices = options.choices
+    there, notes = (scene, ()) if choices.force else at_gsd_of(model, scene, native_grid=choices.native_grid)
+    inside = None if options.aoi is None else options.aoi.inside((scene if choices.native_grid else there).geobox)
     if options.aoi is not None and inside is None:
         reason = f"{printable(scene.href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
         listen(Event(kind="outside", scene=scene.id, text=reason))
         return SceneOutcome(href=scene.href, id=scene.id, status="outside", error=reason)
-    recipe = recipe_for(there, model, options.choices, inside=inside, look=False)
+    recipe = recipe_for(there, model, choices, inside=inside, look=False)
     recipe = replace(recipe, notes=(*notes, *recipe.notes))
-    return ScenePlan(recipe=recipe, blocks=plan_blocks(there, block_size=options.block_size, at_once=at_once))
+    blocks = plan_blocks(there, block_size=options.block_size, at_once=at_once, native=recipe.native)
+    return ScenePlan(recipe=recipe, blocks=blocks)
 
 
 def _tell(plan: ScenePlan | SceneOutcome, listen: Listener) -> None:
@@ -128,7 +131,7 @@ def _tell(plan: ScenePlan | SceneOutcome, listen: Listener) -> None:
     if isinstance(plan, ScenePlan):
         for note in plan.recipe.notes:
             listen(Event(kind="note", scene=plan.recipe.scene.id, text=note))
-        pixels = plan.recipe.scene.height * plan.recipe.scene.width
+        pixels = math.prod(plan.recipe.shape)
         listen(Event(kind="planned", scene=plan.recipe.scene.id, n_blocks=len(plan.blocks), pixels=pixels))
 
 

@@ -1,6 +1,7 @@
 """The blocks of many scenes kept in flight, and each scene published when its last block is done."""
 
 import logging
+import math
 import queue
 import time
 from collections import deque
@@ -292,16 +293,16 @@ class Runner:
         self._end(job, status="failed", error=message)
 
     def _end(self, job: _Job, *, status: Literal["done", "failed", "unchanged"], **what: Any) -> None:
-        scene = job.recipe.scene
+        scene, pixels = job.recipe.scene, math.prod(job.recipe.shape)
         if status != "failed":
-            self._listen(Event(kind=status, scene=scene.id, pixels=scene.height * scene.width))
+            self._listen(Event(kind=status, scene=scene.id, pixels=pixels))
         self._outcomes.append(
             SceneOutcome(
                 href=scene.href,
                 id=scene.id,
                 status=status,
                 seconds=time.monotonic() - job.started,
-                pixels=scene.height * scene.width,
+                pixels=pixels,
                 n_blocks=len(job.blocks),
                 n_resumed=job.n_resumed,
                 notes=job.notes,

@@ -118,5 +118,4 @@ def cut_of(cut: Sequence[Block]) -> tuple[int, int]:
 
 def recut(plan: ScenePlan, cut: tuple[int, int]) -> tuple[Block, ...]:
     """The blocks of a scene in another height and width."""
-    scene = plan.recipe.scene
-    return tuple(blocks(scene.height, scene.width, block_height=cut[0], block_width=cut[1]))
+    return tuple(blocks(*plan.recipe.shape, block_height=cut[0], block_width=cut[1]))

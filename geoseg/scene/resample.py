@@ -1,12 +1,11 @@
-"""A scene on a grid of other pixels: averaged where they are larger, interpolated where they are smaller.
+"""A scene on a grid of other pixels: averaged where they are larger, interpolated where they are smaller; see `Taps`.
 
-Along each axis a pixel of the new grid is a weighted sum of source pixels: of those it covers, by how much of each it
-covers, where pixels become larger; of its two neighbours, by distance, where they become smaller. Weights follow from
-the pixel's place in the whole scene, and sums are taken in one order, so no bit depends on the window that is read.
+Weights follow from a pixel's place in the whole scene, and sums are taken in one order, so no bit depends on the window
+that is read.
 """
 
-import math
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,8 +18,9 @@ from geoseg.scene.gsd import gsd_axes_m
 from geoseg.scene.mosaic_reader import MosaicReader
 from geoseg.scene.read import SceneReader
 from geoseg.scene.scene import Scene
+from geoseg.scene.taps import Taps
 
-__all__ = ["ResampledReader", "resampled"]
+__all__ = ["Observed", "ResampledReader", "resampled"]
 
 _HALF = 0.5
 """Share of a new pixel that has to be observed."""
@@ -54,48 +54,6 @@ def resampled(scene: Scene, gsd_m: float) -> Scene:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Taps:
-    """Source pixels that new pixels along one axis are made of."""
-
-    index: NDArray[np.int64]
-    """(new pixel, tap) of the whole source axis."""
-    weight: NDArray[np.float32]
-    """(new pixel, tap); those of a pixel add up to 1."""
-
-    @classmethod
-    def of(cls, first: int, end: int, *, length: int, new_length: int) -> "_Taps":
-        """Taps of the new pixels ``[first, end)``."""
-        factor = length / new_length
-        at = np.arange(first, end, dtype=np.float64)
-        if factor > 1:
-            left, right = at * factor, (at + 1) * factor
-            index = np.floor(left).astype(np.int64)[:, None] + np.arange(math.ceil(factor) + 1)
-            weight = (np.minimum(right[:, None], index + 1) - np.maximum(left[:, None], index)).clip(0) / factor
-        else:
-            centre = (at + 0.5) * factor - 0.5
-            low = np.floor(centre)
-            index = low.astype(np.int64)[:, None] + np.arange(2)
-            weight = np.column_stack((1 - (centre - low), centre - low))
-        return cls(index=index.clip(0, length - 1), weight=weight.astype(np.float32))
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Source pixels ``[first, end)`` that are needed."""
-        used = self.index[self.weight > 0]
-        return int(used.min()), int(used.max()) + 1
-
-    def sums(self, values: NDArray[np.float32], start: int, axis: int) -> NDArray[np.float32]:
-        """Weighted sums along an axis of values that begin at source pixel ``start``."""
-        index = (self.index - start).clip(0, values.shape[axis] - 1)
-        shape = [1] * values.ndim
-        shape[axis] = len(index)
-        total = values.take(index[:, 0], axis=axis) * self.weight[:, 0].reshape(shape)
-        for tap in range(1, index.shape[1]):
-            total += values.take(index[:, tap], axis=axis) * self.weight[:, tap].reshape(shape)
-        return total
-
-
 @dataclass(slots=True, kw_only=True)
 class _Held:
     """Source rows that were read last, as they are stored: the next new rows may need the last of them."""
@@ -108,6 +66,34 @@ class _Held:
     @property
     def end(self) -> int:
         return self.row + len(self.valid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Where the pixels of a source are observations, kept from what is read until it is asked for.
+
+    One thread tells, another asks, both from top to bottom.
+    """
+
+    _pieces: "deque[tuple[int, int, NDArray[np.bool_]]]" = field(default_factory=deque)
+
+    def tell(self, row: int, col: int, valid: NDArray[np.bool_]) -> None:
+        """A window of the source was read: it begins at this row and column."""
+        self._pieces.append((row, col, valid))
+
+    def take(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Where pixels of a window are observed (row, col), False where nothing was read; rows above are forgotten."""
+        found = np.zeros((height, width), np.bool_)
+        while self._pieces and self._pieces[0][0] + len(self._pieces[0][2]) <= row:
+            self._pieces.popleft()
+        for first, left, valid in [self._pieces[i] for i in range(len(self._pieces))]:  # more come at the end meanwhile
+            top, bottom = max(row, first), min(row + height, first + len(valid))
+            start, end = max(col, left), min(col + width, left + valid.shape[1])
+            if top < bottom and start < end:
+                found[top - row : bottom - row, start - col : end - col] = valid[
+                    top - first : bottom - first, start - left : end - left
+                ]
+        return found
 
 
 class ResampledReader:
@@ -127,6 +113,11 @@ class ResampledReader:
         assert scene.source is not None
         self._scene, self._source, self._reader = scene, scene.source, reader
         self._held: _Held | None = None
+        self._observed: Observed | None = None
+
+    def tell(self, observed: Observed) -> None:
+        """Tell of everything that is read of the source from now on where it is observed."""
+        self._observed = observed
 
     def __enter__(self) -> Self:
         return self
@@ -158,16 +149,16 @@ class ResampledReader:
         Raises:
             SceneError: If the file cannot be read there.
         """
-        across = _Taps.of(col, col + width, length=self._source.width, new_length=self._scene.width)
+        across = Taps.of(col, col + width, length=self._source.width, new_length=self._scene.width)
         first, last = across.span
         per_row = (last - first) * 4 * (len(self._scene.bands) + 1) * self._source.height / self._scene.height
         n_rows = max(1, int(_CHUNK_BYTES / per_row))
         parts = [self._some(r, min(n_rows, row + height - r), across) for r in range(row, row + height, n_rows)]
         return np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
 
-    def _some(self, row: int, height: int, across: _Taps) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _some(self, row: int, height: int, across: Taps) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """A few rows of a window."""
-        down = _Taps.of(row, row + height, length=self._source.height, new_length=self._scene.height)
+        down = Taps.of(row, row + height, length=self._source.height, new_length=self._scene.height)
         start, end = down.span
         held = self._rows((start, end), across.span)
         inside = slice(start - held.row, end - held.row)
@@ -197,6 +188,8 @@ class ResampledReader:
             if (end - start) * per_row > _MAX_HELD_BYTES:
                 end = rows[1]  # GDAL's cache has to do
             pixels, valid = self._reader.read(start, cols[0], end - start, cols[1] - cols[0])
+            if self._observed is not None:
+                self._observed.tell(start, cols[0], valid)
             if held is not None:
                 kept = slice(rows[0] - held.row, None)
                 pixels = np.concatenate((held.pixels[:, kept], pixels), axis=1)

@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import yaml
+from rasterio.features import rasterize
 
 from geoseg.scene.open import open_scene
 from geoseg.scene.reader import reader_of
 from geoseg.scene.resample import resampled
-from tests.conftest import Command, WriteScene, blobs, read
+from tests.conftest import UTM, Command, WriteScene, blobs, read
 
 
 @pytest.fixture
@@ -61,3 +64,39 @@ def test_force_gives_pixels_as_they_are_and_what_is_too_coarse_is_refused(
     assert coarse.code == 1
     (verdict,) = json.loads(coarse.out)["scenes"]
     assert "pixels of 10 m, but model random was trained at 2 m" in verdict["why"][0]
+
+
+def test_with_native_grid_all_results_are_on_the_scene_s_own_whatever_the_cut(
+    write_scene: WriteScene, at_20_m: Path, geoseg_command: Command, tmp_path: Path
+) -> None:
+    pixels = blobs(1060, 120)
+    pixels[:, 1000:, :30] = 0
+    scene = write_scene(pixels=pixels, nodata=0)
+    words = ["run", scene, "-m", at_20_m, "--native-grid", "--probabilities", "-o"]
+    ended = geoseg_command(*words, tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert "120 x 1060 px become 60 x 530, and probabilities are brought back to the former" in ended.err
+    folder = tmp_path / "out/scene"
+    with rasterio.open(scene) as source:
+        for kind in ("classes", "confidence", "probabilities"):
+            with rasterio.open(folder / f"scene_{kind}.tif") as dataset:
+                assert (dataset.crs, dataset.transform, dataset.shape) == (source.crs, source.transform, source.shape)
+    classes = read(folder / "scene_classes.tif")
+    np.testing.assert_array_equal(classes != 255, pixels[0] != 0)
+    polygons = gpd.read_file(folder / "scene_polygons.gpkg", layer="landcover")
+    drawn = rasterize(zip(polygons.geometry, polygons.class_id, strict=True), classes.shape, 255, transform=UTM)
+    np.testing.assert_array_equal(drawn, classes)
+    areas = pd.read_csv(folder / "scene_areas.csv")
+    assert areas.pixels.sum() == (classes != 255).sum()
+    assert areas.area_ha.sum() == pytest.approx((classes != 255).sum() / 100, rel=0.002)
+    item = json.loads((folder / "scene.json").read_text())["properties"]
+    assert item["proj:shape"] == [1060, 120]
+    assert item["geoseg:parameters"]["native_grid"] is True
+    assert geoseg_command(*words, tmp_path / "cut", "--block-size", 512).code == 0
+    for kind in ("classes", "confidence", "probabilities"):
+        found = rasterio.open(tmp_path / f"cut/scene/scene_{kind}.tif").read()
+        np.testing.assert_array_equal(found, rasterio.open(folder / f"scene_{kind}.tif").read())
+    plan = geoseg_command(*words, tmp_path / "out", "--dry-run").out.splitlines()[1]
+    assert plan.split(",")[:3] == ["scene", "done", "120 x 1060"]
+    other = geoseg_command("run", scene, "-m", at_20_m, "-o", tmp_path / "out")
+    assert "holds results of another input, model or options" in other.err

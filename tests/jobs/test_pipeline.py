@@ -137,6 +137,7 @@ FULL: dict[str, Any] = {
             "threads": 1, "block_size": 1024, "seed": 3, "force": True, "probabilities": True,
             "bands": ["green", "red", "nir"], "scale": 0.0001, "offset": -0.1, "mask_clouds": True,
             "bbox": [13.5, 45.0, 14.0, 45.3], "bbox_crs": "EPSG:4326", "tta": "flips", "min_confidence": 0.3,
+            "native_grid": True,
         },
         "vectorize": {
             "formats": ["fgb", "gpkg"], "min_area": "0.5ha", "smooth": True, "simplify": "10 m", "connectivity": 8,
@@ -272,7 +273,7 @@ def test_a_cost_matrix_is_found_beside_the_file_and_its_faults_are_named_with_th
 CHANGED: list[tuple[str, Any]] = [
     ("window", 96), ("overlap", 0.1), ("blend", "flat"), ("precision", "auto"), ("seed", 4), ("force", False),
     ("probabilities", False), ("bands", ["red", "green", "nir"]), ("scale", 0.1), ("offset", 0.0),
-    ("tta", "none"), ("min_confidence", 0.6),
+    ("tta", "none"), ("min_confidence", 0.6), ("native_grid", False),
     ("mask_clouds", False), ("bbox", [13.5, 45.0, 14.0, 45.2]), ("bbox_crs", "EPSG:4258"),
     ("formats", ["gpkg"]), ("min_area", "1ha"), ("smooth", False), ("simplify", "1px"), ("connectivity", 4),
 ]  # fmt: skip
