@@ -1,10 +1,6 @@
-"""An evaluation as one HTML file: figures, tables and pictures of the worst windows; opens offline, runs no script.
-
-Every text that comes from a file is escaped; colours come from legends, which have checked them.
-"""
+"""An evaluation as one page: figures, tables and pictures of the worst windows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +9,6 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geoseg.change.index import NONE
-from geoseg.errors import printable
 from geoseg.evaluate.calibration import Reliability
 from geoseg.evaluate.counts import Window
 from geoseg.evaluate.evaluation import Evaluation
@@ -21,6 +16,7 @@ from geoseg.evaluate.scene_scores import SceneScores
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
 from geoseg.outputs.aside import Published
+from geoseg.outputs.page import as_number, document, escaped, html_table, section, svg, swatch
 from geoseg.outputs.png import data_uri
 from geoseg.outputs.records import write_text
 
@@ -54,20 +50,6 @@ _MOST_ROWS: Final = 500
 _UNKNOWN: Final = (232, 232, 228)
 _RIGHT: Final = (214, 224, 214)
 _WRONG: Final = (200, 30, 30)
-_STYLE: Final = """
-:root { color-scheme: light; }
-body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1a; background: #fff; max-width: 1080px; margin: 2em auto;
-  padding: 0 1.2em; }
-h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .22em .7em; text-align: right; border-bottom: 1px solid #e4e4e0; white-space: nowrap; }
-th { font-weight: 600; border-bottom: 1px solid #999; } th:first-child, td:first-child { text-align: left; }
-.wide { overflow-x: auto; } .small { color: #55554f; font-size: .88em; } .bad { color: #a31515; }
-.swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #0003; margin-right: .45em; }
-.windows { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1.4em; }
-figure { margin: 0; } figcaption { font-size: .85em; margin-top: .3em; overflow-wrap: anywhere; }
-.three { display: flex; gap: 4px; } .three img { width: 33%; image-rendering: pixelated; border: 1px solid #0002; }
-""".strip()
 
 
 def write_evaluation_page(
@@ -95,57 +77,21 @@ def write_evaluation_page(
     """
     legend, calibration = evaluation.legend, evaluation.reliability
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        *(f'<p class="small">{_text(note)}</p>' for note in notes),
-        *(f'<p class="bad">{_text(name)}: {_text(why)}</p>' for name, why in failed),
-        _section("Overall", _summary(tables["summary"], evaluation.level)),
-        _section("Classes", _bars(tables["classes"], legend) + _table(tables["classes"], colours=legend)),
-        _section("Confusion: percent of each reference class", _matrix(evaluation.pixels, legend)),
-        "" if calibration is None else _section("Confidence and accuracy", _diagram(calibration)),
-        _section("Where most is wrong", _windows(evaluation)),
+        f"<h1>{escaped(title)}</h1>",
+        *(f'<p class="small">{escaped(note)}</p>' for note in notes),
+        *(f'<p class="bad">{escaped(name)}: {escaped(why)}</p>' for name, why in failed),
+        section("Overall", _summary(tables["summary"], evaluation.level)),
+        section("Classes", _bars(tables["classes"], legend) + _table(tables["classes"], colours=legend)),
+        section("Confusion: percent of each reference class", _matrix(evaluation.pixels, legend)),
+        "" if calibration is None else section("Confidence and accuracy", _diagram(calibration)),
+        section("Where most is wrong", _windows(evaluation)),
         *(
-            _section(words, _table(tables[name]))
+            section(words, _table(tables[name]))
             for name, words in (("objects", "Objects"), ("scenes", "Scenes"), ("zones", "Zones"))
             if name in tables
         ),
     ]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        # no script, nothing from elsewhere, whatever a text should hold
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{_STYLE}\n</style></head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
-    )
-    return write_text(path, page)
-
-
-def _text(value: object) -> str:
-    return escape(printable(value))
-
-
-def _section(heading: str, content: str) -> str:
-    return f'<h2>{_text(heading)}</h2>\n<div class="wide">{content}</div>' if content else ""
-
-
-def _number(value: Any) -> str:
-    """A number as people read it; nothing where there is none."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, str):
-        return _text(value)
-    number = float(value)
-    if number == int(number) and abs(number) >= 1:
-        return f"{int(number):,}"
-    return f"{number:,.4f}" if abs(number) < 10 else f"{number:,.1f}"
-
-
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_text(h)}</th>" for h in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f"<table><tr>{head}</tr>\n{body}</table>"
+    return write_text(path, document(title, parts))
 
 
 def _summary(summary: "pd.DataFrame", level: float) -> str:
@@ -154,25 +100,21 @@ def _summary(summary: "pd.DataFrame", level: float) -> str:
     for each in summary.itertuples(index=False, name=None):
         measure, value, low, high = each
         between = "" if low != low else f"{low:.3f} to {high:.3f}"
-        rows.append((_text(WORDS.get(measure, measure)), _number(value), between))
-    return _rows(("measure", "value", f"{100 * level:g} % interval"), rows)
+        rows.append((escaped(WORDS.get(measure, measure)), as_number(value), between))
+    return html_table(("measure", "value", f"{100 * level:g} % interval"), rows)
 
 
 def _table(table: "pd.DataFrame", *, colours: Legend | None = None) -> str:
     columns = [str(c) for c in table.columns if c != "class_id"]
     rows: list[list[str]] = []
     for row in table.head(_MOST_ROWS)[columns].itertuples(index=False, name=None):
-        cells = [_number(v) if not isinstance(v, str) else _text(v) for v in row]
+        cells = [as_number(v) if not isinstance(v, str) else escaped(v) for v in row]
         if colours is not None:
-            cells[0] = _swatch(colours.classes[len(rows)].color) + cells[0]
+            cells[0] = swatch(colours.classes[len(rows)].color) + cells[0]
         rows.append(cells)
     more = len(table) - _MOST_ROWS
     rest = f'<p class="small">and {more} more, in the table beside this page</p>' if more > 0 else ""
-    return _rows(columns, rows) + rest
-
-
-def _swatch(colour: str) -> str:
-    return f'<span class="swatch" style="background:{colour}"></span>'
+    return html_table(columns, rows) + rest
 
 
 def _bars(classes: "pd.DataFrame", legend: Legend) -> str:
@@ -184,7 +126,7 @@ def _bars(classes: "pd.DataFrame", legend: Legend) -> str:
     for i, (c, values) in enumerate(shown):
         y = height * i + 4
         parts.append(
-            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{_text(c.name[:24])}</text>'
+            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escaped(c.name[:24])}</text>'
             f'<rect x="{left}" y="{y}" width="{width * values.iou:.1f}" height="15" fill="{c.color}" '
             'stroke="#0003"/>'
             f'<text x="{left + width + 12}" y="{y + 12}">{values.iou:.3f}</text>'
@@ -199,14 +141,7 @@ def _bars(classes: "pd.DataFrame", legend: Legend) -> str:
             f'<path d="M{x} 0V{bottom}" stroke="#0002"/><text x="{x}" y="{bottom + 14}" text-anchor="middle">{tick:g}'
             "</text>"
         )
-    return _svg(left + width + 70, bottom + 22, parts, "IoU of each class")
-
-
-def _svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{_text(label)}" width="{width}" '
-        f'height="{height}" font-size="12" fill="#1c1c1a" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
-    )
+    return svg(left + width + 70, bottom + 22, parts, "IoU of each class")
 
 
 def _matrix(pixels: NDArray[np.int64], legend: Legend) -> str:
@@ -219,7 +154,7 @@ def _matrix(pixels: NDArray[np.int64], legend: Legend) -> str:
     rows = []
     for i in used:
         total = int(pixels[i].sum())
-        cells = [_swatch(legend.classes[i].color) + _text(legend.names[i])]
+        cells = [swatch(legend.classes[i].color) + escaped(legend.names[i])]
         for j in columns:
             share = pixels[i, j] / total if total else 0.0
             tint = "0,110,60" if i == j else "190,40,30"
@@ -228,7 +163,7 @@ def _matrix(pixels: NDArray[np.int64], legend: Legend) -> str:
                 "</span>"
             )
         rows.append([*cells, f"{total:,}"])
-    return _rows(("reference \\ prediction", *names, "no class", "pixels"), rows)
+    return html_table(("reference \\ prediction", *names, "no class", "pixels"), rows)
 
 
 def _diagram(known: Reliability) -> str:
@@ -262,7 +197,7 @@ def _diagram(known: Reliability) -> str:
         f'<text x="{left + side + 14}" y="{top + 16}">calibration error {known.ece:.4f}</text>',
         f'<text x="{left + side + 14}" y="{top + 34}">confidence less accuracy {known.overconfidence:+.4f}</text>',
     ]
-    return _svg(left + side + 230, top + side + 110, parts, "reliability diagram")
+    return svg(left + side + 230, top + side + 110, parts, "reliability diagram")
 
 
 def _windows(evaluation: Evaluation) -> str:
@@ -273,7 +208,7 @@ def _windows(evaluation: Evaluation) -> str:
     if not ranked:
         return '<p class="small">nothing is wrong</p>'
     figures = "".join(_figure(evaluation.scenes[i], w, evaluation.legend, evaluation.places[i]) for w, i in ranked)
-    keys = "".join(f"{_swatch(c.color)}{_text(c.name)} &nbsp; " for c in evaluation.legend)
+    keys = "".join(f"{swatch(c.color)}{escaped(c.name)} &nbsp; " for c in evaluation.legend)
     note = "reference, prediction, and what differs (red)"
     return f'<p class="small">{note}; {keys}</p><div class="windows">{figures}</div>'
 
@@ -299,7 +234,7 @@ def _figure(scene: SceneScores, window: Window, legend: Legend, places: NDArray[
         for what, picture in zip(("reference", "prediction", "difference"), pictures, strict=True)
     )
     where = (
-        f"{_text(scene.name)}, row {window.row_off}, column {window.col_off}{_lonlat(scene, block)}: "
+        f"{escaped(scene.name)}, row {window.row_off}, column {window.col_off}{_lonlat(scene, block)}: "
         f"{100 * window.n_wrong / max(window.n, 1):.1f} % of {window.n:,} px wrong"
     )
     return f'<figure><div class="three">{images}</div><figcaption>{where}</figcaption></figure>\n'
