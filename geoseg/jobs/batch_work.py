@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import printable
+from geoseg.jobs.batch_page import write_batch_page
 from geoseg.jobs.batch_pairs import shown_pair
 from geoseg.jobs.batch_report import Became, PairReport, SceneReport
 from geoseg.jobs.batch_state import PairRow, SceneRow, State
@@ -97,6 +98,7 @@ class Batch:
             self._combine()
         if stage is not None:
             stage.combine()
+        write_batch_page(self.pipeline, self.asked, self.reports.values())
 
     def _compute(self, due: list[Found]) -> None:
         groups = list(self._groups(due))

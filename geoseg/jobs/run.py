@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from geoseg import __version__
 from geoseg.errors import printable
 from geoseg.inference.recipe import recipe_for
 from geoseg.jobs.cluster import Pool
@@ -17,14 +15,12 @@ from geoseg.jobs.journal import Journal
 from geoseg.jobs.lock import STATE, hold
 from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome, Summary
 from geoseg.jobs.plan import ScenePlan, plan_blocks
+from geoseg.jobs.run_records import write_run_records
 from geoseg.jobs.runner import Runner, named
-from geoseg.jobs.versions import versions
 from geoseg.models.at_gsd import at_gsd_of
 from geoseg.models.load import Model
 from geoseg.outputs.names import safe_name
-from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
-from geoseg.outputs.tables import write_combined_areas
 from geoseg.scene.guard import is_remote, without_query
 from geoseg.scene.mosaic import joined, mosaics
 from geoseg.scene.open import open_scene, scene_name
@@ -232,39 +228,6 @@ def run(
             message = f"{printable(href)}: not begun: {runner.lost}"
             outcomes.append(SceneOutcome(href=href, id="", status="failed", error=message))
         done = tuple(sorted(outcomes, key=lambda o: order[o.href]))
-        tables = {o.id: o.table for o in done if o.table is not None}
         summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began)
-        if tables:
-            write_combined_areas(
-                tables, output / "areas.csv", without=() if options.probabilities else ("expected_ha",)
-            )
-        write_json(output / "run.json", _record(summary, model, options, started))
+        write_run_records(summary, model, options, started)
     return summary
-
-
-def _record(summary: Summary, model: Model, options: Options, started: datetime) -> dict[str, Any]:
-    """run.json: what was asked, with what, and what became of each input."""
-    return {
-        "geoseg": __version__,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(summary.seconds, 3),
-        "versions": versions(),
-        "model": {"name": model.card.name, "version": model.card.version, "digest": model.digest},
-        "options": options.as_asked,
-        "scenes": [
-            {
-                "id": o.id,
-                # what follows a question mark is a token more often than not
-                "input": printable(without_query(o.href)),
-                "status": o.status,
-                "error": o.error,
-                "seconds": round(o.seconds, 3),
-                "pixels": o.pixels,
-                "blocks": o.n_blocks,
-                "resumed": o.n_resumed,
-                "polygons": o.n_polygons,
-                "notes": list(o.notes),
-            }
-            for o in summary.outcomes
-        ],
-    }

@@ -23,6 +23,7 @@ th { font-weight: 600; border-bottom: 1px solid #999; } th:first-child, td:first
 .swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #0003; margin-right: .45em; }
 .windows { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1.4em; }
 figure { margin: 0; } figcaption { font-size: .85em; margin-top: .3em; overflow-wrap: anywhere; }
+.two { display: flex; gap: 4px; } .two img { width: 49%; image-rendering: pixelated; border: 1px solid #0002; }
 .three { display: flex; gap: 4px; } .three img { width: 33%; image-rendering: pixelated; border: 1px solid #0002; }
 """.strip()
 

@@ -57,7 +57,7 @@ def test_a_bad_scene_fails_by_name_and_the_other_is_done(
     assert reason in line
     assert mend in line
     assert "Traceback" not in ended.err
-    assert only_results_and_records(out) == {"good", "areas.csv", "run.json"}
+    assert only_results_and_records(out) == {"good", "areas.csv", "report.html", "run.json"}
 
 
 def test_a_file_damaged_in_the_middle_publishes_nothing(write_scene: WriteScene, geoseg_command: Command) -> None:
@@ -72,7 +72,7 @@ def test_a_file_damaged_in_the_middle_publishes_nothing(write_scene: WriteScene,
     ended = geoseg_command(*words)
     assert ended.code == 1
     assert f"{path}: cannot be read at row" in ended.err
-    assert only_results_and_records(out) == {"run.json"}
+    assert only_results_and_records(out) == {"report.html", "run.json"}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_pickle_that_poses_as_weights_is_refused_and_never_run(
     assert f"evil{suffix}" in ended.err
     assert "Traceback" not in ended.err
     assert not canary.exists()
-    assert only_results_and_records(out) <= {"run.json"}
+    assert only_results_and_records(out) <= {"report.html", "run.json"}
     pickle.loads((random_unet.parent / f"evil{suffix}").read_bytes())
     assert canary.exists(), "the canary would have sung"
 

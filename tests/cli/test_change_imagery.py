@@ -59,7 +59,7 @@ def test_two_dates_of_imagery_are_mapped_paired_and_compared_as_by_hand(
     ended = geoseg_command("change", *dates, "-o", out, *MODEL, "--tolerance", "1")
     assert ended.code == 0, ended.err
     assert shown(out) == ["after", "before", "change.csv", "change.json", *PAIRS]
-    assert shown(out / "before") == ["areas.csv", "other_20190617", "place_20190617", "run.json"]
+    assert shown(out / "before") == ["areas.csv", "other_20190617", "place_20190617", "report.html", "run.json"]
     assert not list(out.glob("*/*/*_polygons.*")) or all(p.parts[-2] in PAIRS for p in out.glob("*/*/*_polygons.*"))
     for date, folder in zip(("a", "b"), dates, strict=True):
         assert geoseg_command("run", folder, "-o", tmp_path / date, "-m", "spectral", "--scale", "0.0001").code == 0

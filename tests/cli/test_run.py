@@ -53,7 +53,7 @@ def test_every_output_fits_the_scene_and_the_others(
     out = path.parents[1] / "out"
     ended = geoseg_command("run", path.parent, "-o", out, "-m", "kmeans:3")
     assert ended.code == 0, ended.err
-    assert {p.name for p in out.iterdir()} == {"scene", "areas.csv", "run.json"}
+    assert {p.name for p in out.iterdir()} == {"scene", "areas.csv", "report.html", "run.json"}
     folder = out / "scene"
     assert {p.name for p in folder.iterdir()} - {"scene_classes.tif.aux.xml", "scene_confidence.tif.aux.xml"} == NAMES
 
@@ -102,6 +102,10 @@ def _check_records(out: Path) -> None:
     record = json.loads((out / "run.json").read_text("utf-8"))
     assert [(s["id"], s["status"], s["error"]) for s in record["scenes"]] == [("scene", "done", None)]
     assert record["model"]["name"] == "kmeans"
+    page = (out / "report.html").read_text("utf-8")
+    assert "1 done" in page
+    assert page.count("data:image/png") == 2
+    assert all(f"{100 * n / alone.pixels.sum():.1f} %" in page for n in alone.pixels)
 
 
 def test_areas_in_web_mercator_at_60_degrees_are_those_of_the_geodesic(
@@ -192,7 +196,7 @@ def test_one_bad_file_is_named_and_the_others_are_done(write_scene: WriteScene, 
     assert "m broken.tif: cannot be opened as GTiff" in errors[0]
     assert "check with gdalinfo" in errors[0]
     assert "2 of 3 scenes done" in ended.err
-    assert sorted(p.name for p in out.iterdir()) == ["a good one", "areas.csv", "run.json", "z"]
+    assert sorted(p.name for p in out.iterdir()) == ["a good one", "areas.csv", "report.html", "run.json", "z"]
     scenes = json.loads((out / "run.json").read_text("utf-8"))["scenes"]
     assert [s["status"] for s in scenes] == ["done", "failed", "done"]
     assert set(pd.read_csv(out / "areas.csv").scene) == {"a good one", "z"}

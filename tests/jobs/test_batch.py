@@ -177,6 +177,9 @@ def test_new_files_are_made_and_those_that_went_keep_their_results(
     assert standings(three) == {"a": "gone", "b": "done", "c": "done", "d": "new"}
     assert became(run(three)) == {"a": "gone", "b": "unchanged", "c": "unchanged", "d": "done"}
     assert (three.output / "a" / "a_classes.tif").is_file()
+    page = (three.output / "report.html").read_text("utf-8")
+    assert all(told in page for told in ("1 gone", "2 unchanged", "1 done"))
+    assert page.count("<figure>") == 4
 
 
 def test_an_empty_folder_is_no_error_and_one_that_is_not_there_is(tmp_path: Path) -> None:

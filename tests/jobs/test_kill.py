@@ -58,7 +58,7 @@ def test_killed_twenty_times_a_run_loses_nothing_and_computes_nothing_twice(
     assert told(rounds, "resumed").total() >= 3
     assert forked("run", *words, "-o", calm).code == 0
     assert results(out) == results(calm)
-    assert sorted(p.name for p in out.iterdir()) == ["a", "areas.csv", "b", "c", "run.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["a", "areas.csv", "b", "c", "report.html", "run.json"]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_run_that_dies_at_any_point_is_taken_up_by_the_same_command(
         assert f"scene: {were(n, 'block')} finished before; going on from there" in again.err
         assert json.loads((out / "run.json").read_text("utf-8"))["scenes"][0]["resumed"] == n
     assert results(out) == results(calm)
-    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "run.json", "scene"]
+    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "report.html", "run.json", "scene"]
 
 
 def test_a_scene_begun_with_one_cut_is_finished_with_it_whatever_the_workers(

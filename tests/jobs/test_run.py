@@ -318,7 +318,12 @@ def test_a_file_that_changes_while_it_is_read_fails_by_name_and_nothing_is_publi
     reasons = ("changed while it was read", "no such file", "empty file", "cannot be opened", "cannot be read")
     assert any(reason in moving.error for reason in reasons)
     assert resting.status == "done"
-    assert sorted(p.name for p in out.iterdir() if p.name != ".geoseg") == ["areas.csv", "other", "run.json"]
+    assert sorted(p.name for p in out.iterdir() if p.name != ".geoseg") == [
+        "areas.csv",
+        "other",
+        "report.html",
+        "run.json",
+    ]
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(

@@ -76,7 +76,7 @@ def test_a_killed_worker_costs_what_it_was_at(n: int, when: str, path: Path, cal
     assert summary.outcomes[0].status == "done", summary.outcomes[0].error
     assert sum(e.kind == "block" for e in events) == 6
     assert rasters(out) == rasters(calm)
-    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "run.json", "scene"]
+    assert sorted(p.name for p in out.iterdir()) == ["areas.csv", "report.html", "run.json", "scene"]
 
 
 def test_a_block_that_kills_every_worker_is_named_and_the_rest_is_done(

@@ -2,7 +2,6 @@
 
 import re
 from base64 import b64decode
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
 
 import geoseg
 from geoseg.evaluate.ruler import BorderRule
@@ -19,34 +17,7 @@ from geoseg.legend import Legend, LegendClass
 from geoseg.outputs.evaluation_page import write_evaluation_page
 from geoseg.outputs.png import png_bytes
 from tests.evaluate.conftest import as_map, mistaken, natural
-
-EVIL = "</title><script>alert(1)</script>\x1b[2J\"onload='x"
-
-
-class Page(HTMLParser):
-    """Tags, sources and text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        assert not any(name.startswith("on") for name, _ in attrs)
-        self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "rect", "path", "circle"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in ("rect", "path", "circle"):
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from tests.outputs.pages import EVIL, Page, decoded
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +72,6 @@ def test_the_pictures_are_those_of_the_windows(page: Page) -> None:
     assert not (wrong & ~differs).any()
     said = re.findall(r"([\d.]+) % of (\d+) px wrong", page.text)[0]
     assert wrong.sum() == round(float(said[0]) / 100 * int(said[1]))
-
-
-def decoded(data: bytes) -> NDArray[np.uint8]:
-    with MemoryFile(data) as file, file.open() as dataset:
-        return np.asarray(dataset.read().transpose(1, 2, 0))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
