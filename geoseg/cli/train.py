@@ -60,6 +60,14 @@ def _share_or_names(_ctx: click.Context, _param: click.Parameter, value: str | N
 @click.option(
     "--init", metavar="none|imagenet|FILE", help="Where weights start: drawn, fetched, or from a file [none]."
 )
+@click.option(
+    "--pseudo-labels",
+    metavar="MODEL",
+    help="A first model, as of geoseg run -m: what it is sure of is a label where there is none.",
+)
+@click.option(
+    "--pseudo-confidence", type=float, metavar="P", help="How probable to it a class is that becomes a label [0.9]."
+)
 @click.option("--window", type=int, metavar="PX", help="Side of a training window [256].")
 @click.option("--batch-size", type=int, help="Windows in a batch [8].")
 @click.option("--epochs", type=int, help="Times that is validated and saved [30].")
@@ -135,7 +143,7 @@ def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as keys of a file of settings."""
     plain = (
         "labels", "class_column", "init", "window", "batch_size", "epochs", "batches", "patience", "learning_rate",
-        "precision", "seed", "name", "scale", "offset", "bands", "use_bands",
+        "precision", "seed", "name", "pseudo_labels", "pseudo_confidence", "scale", "offset", "bands", "use_bands",
     )  # fmt: skip
     found = {k: asked[k] for k in plain if asked[k] is not None}
     if asked["images"]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import OutputError, ParameterError, printable
 from geoseg.jobs.lock import STATE, hold
 from geoseg.models.card import ModelCard, card_from_yaml
+from geoseg.models.load import Model, load_model
 from geoseg.outputs.model_folder import CARD, WEIGHTS, TrainingFolder, write_card, write_weights
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers
@@ -28,6 +30,7 @@ __all__ = ["SHOWN", "Trained", "train"]
 SHOWN = "training"
 """Folder in the model's for the log, the pictures and what was asked."""
 _ASKED = "training.json"
+_MAPS = "pseudo"
 _FORMAT = 1
 """Raised when the same settings would train otherwise than before."""
 
@@ -63,7 +66,7 @@ def train(
         machine: Where it is computed.
         overwrite: Replace a model of other data or settings.
         restart: Start over, whatever is there of an unfinished training.
-        trust: Whether the architecture may be code to import, ``module:Class``.
+        trust: Whether the architecture, or the first model of pseudo-labels, may be code that runs.
         say: Takes lines for people.
         progress: Is told batches done and batches in all, and at the end of an epoch what became of it.
 
@@ -73,7 +76,9 @@ def train(
     from geoseg.train.pairs import find_pairs
 
     pairs = find_pairs(training.spec)
-    asked = {"format": _FORMAT, "key": _key(training, pairs), "settings": training.spec.model_dump(mode="json")}
+    named = training.spec.pseudo_labels
+    first = None if named is None else load_model(named, trust=trust)
+    asked = {"format": _FORMAT, "key": _key(training, pairs, first), "settings": training.spec.model_dump(mode="json")}
     with hold(output) as note:
         if note:
             say(note)
@@ -101,10 +106,13 @@ def train(
             if restart or not begun:
                 folder.clear()
                 write_json(work / _ASKED, asked)
-            card = _fitted(training, pairs, folder, output, machine=machine, trust=trust, say=say, progress=progress)
+            card = _fitted(
+                training, pairs, first, folder, output, machine=machine, trust=trust, say=say, progress=progress
+            )
         write_json(shown / _ASKED, asked)
         for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
             file.unlink(missing_ok=True)
+        shutil.rmtree(work / _MAPS, ignore_errors=True)
         with suppress(OSError):
             work.rmdir()
     return Trained(folder=output, card=card, was_there=False)
@@ -113,6 +121,7 @@ def train(
 def _fitted(
     training: "Training",
     pairs: "Pairs",
+    first: Model | None,
     folder: TrainingFolder,
     output: Path,
     *,
@@ -137,6 +146,11 @@ def _fitted(
     places = split_places(pairs, [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items], spec.split)
     for line in (*pairs.notes, *places.notes, _data_in_words(pairs, places)):
         say(line)
+    true_pixels = int(places.pixels(held_out=False).sum())
+    if first is not None:
+        from geoseg.jobs.pseudo_labels import pseudo_labelled
+
+        pairs, places = pseudo_labelled(pairs, places, first, spec, folder.work / _MAPS, machine=machine, say=say)
     statistics = band_statistics(pairs, places, seed=spec.seed)
     network, start = first_network(
         spec, in_channels=len(pairs.band_names), n_classes=len(pairs.legend), origin=training.origin, trust=trust
@@ -182,6 +196,7 @@ def _fitted(
         weights=WEIGHTS,
         weights_sha256=weights.sha256,
         start=start,
+        labels=_labels_in_words(training, true_pixels, places, first),
         epochs=epochs,
         best=best,
     )
@@ -198,20 +213,32 @@ def _data_in_words(pairs: "Pairs", places: "Places") -> str:
     )
 
 
-def _key(training: "Training", pairs: "Pairs") -> str:
-    """SHA-256 over all that shapes the model: settings, images, labels."""
+def _labels_in_words(training: "Training", true_pixels: int, places: "Places", first: Model | None) -> str:
+    if first is None:
+        return f"{true_pixels} labelled pixels to train on"
+    added = int(places.pixels(held_out=False).sum()) - true_pixels
+    return (
+        f"{true_pixels} labelled pixels to train on, and as labels {added} of which {first.card.name} "
+        f"{first.card.version} was at least {training.spec.pseudo_confidence:.0%} sure"
+    )
+
+
+def _key(training: "Training", pairs: "Pairs", first: Model | None) -> str:
+    """SHA-256 over all that shapes the model: settings, images, labels, the first model."""
     from geoseg.scene.open import fingerprint
     from geoseg.train.config import canonical
 
     content: list[Any] = [_FORMAT, canonical(training.spec)]
     content += [[p.scene.id, p.scene.fingerprint] for p in pairs.items]
     content += [fingerprint(p.raster.href) for p in pairs.items if p.raster is not None]
-    content += _shapes(p.polygons.name for p in pairs.items[:1] if p.polygons is not None)
+    content += _shapes(p.polygons.name for p in pairs.items if p.polygons is not None)
+    content += [] if first is None else [first.digest]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _shapes(files: Any) -> Sequence[Any]:
-    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+    # all images have theirs from one file
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in dict.fromkeys(files)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class TrainingFolder:
     def __init__(self, work: Path, shown: Path) -> None:
         """Use two folders, which are made."""
         self.checkpoint_file, self.best_file = work / "last.ckpt", work / "best.safetensors"
-        self._shown = shown
+        self.work, self._shown = work, shown
         work.mkdir(parents=True, exist_ok=True)
         shown.mkdir(parents=True, exist_ok=True)
         self._board: Any = None

@@ -23,6 +23,7 @@ def make_card(
     weights: str,
     weights_sha256: str,
     start: str,
+    labels: str,
     epochs: list[Epoch],
     best: Best,
 ) -> ModelCard:
@@ -37,6 +38,7 @@ def make_card(
         weights: Name of the file beside the card.
         weights_sha256: Of that file.
         start: Where the weights came from at first, in words.
+        labels: What it was taught by, in words.
         epochs: All of them.
         best: The one whose weights these are.
     """
@@ -75,7 +77,7 @@ def make_card(
                 "miou": round(confusion.miou, 4),
                 "iou": iou,
             },
-            "training": _in_words(spec, places, start, epochs, best),
+            "training": _in_words(spec, start, labels, epochs, best),
         }
     )
 
@@ -93,10 +95,9 @@ def _held_out(spec: TrainSpec, places: Places) -> str:
     )
 
 
-def _in_words(spec: TrainSpec, places: Places, start: str, epochs: list[Epoch], best: Best) -> str:
+def _in_words(spec: TrainSpec, start: str, labels: str, epochs: list[Epoch], best: Best) -> str:
     losses = ", ".join(str(term["name"]) for term in spec.loss)
-    pixels = int(places.pixels(held_out=False).sum())
     return (
         f"geoseg train, seed {spec.seed}: {start}; epoch {best.epoch} of {len(epochs)}, each of {spec.batches} "
-        f"batches of {spec.batch_size} windows of {spec.window} px; {losses}; {pixels} labelled pixels to train on."
+        f"batches of {spec.batch_size} windows of {spec.window} px; {losses}; {labels}."
     )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.models.card import Architecture
+from geoseg.models.load import list_models
 from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml_with_lines
 from geoseg.models.spec_file import validated
 
@@ -121,6 +122,12 @@ class TrainSpec(_Part):
     architecture: Architecture = Field(
         default=Architecture(name="Unet", encoder="resnet18"), description="Of the network, by name"
     )
+    pseudo_labels: _Line | None = Field(
+        default=None, description="A first model: what it is sure of is a label where there is none [no such labels]"
+    )
+    pseudo_confidence: float = Field(
+        default=0.9, gt=0, le=1, description="How probable a class is to the first model to be such a label"
+    )
     init: _Line = Field(
         default="none",
         description="Where weights start: none, imagenet (fetched), or a file of weights of the encoder or the network",
@@ -161,6 +168,10 @@ class TrainSpec(_Part):
             raise ValueError("one class is nothing to tell apart: name two or more")
         if self.background is not None and self.class_column is None:
             raise ValueError("background is the class of what no shape covers: it goes with class_column")
+        if self.pseudo_labels is None and "pseudo_confidence" in self.model_fields_set:
+            raise ValueError(
+                "pseudo_confidence is of no use without pseudo_labels: name a first model, or leave it out"
+            )
         self._check_loss()
         return self
 
@@ -247,6 +258,10 @@ def _with_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             found[key] = str(folder / value)
         elif isinstance(value, list | tuple):
             found[key] = [str(folder / v) if isinstance(v, str) else v for v in value]
+    first = found.get("pseudo_labels")
+    # a bare word is a shipped model first, as everywhere
+    if isinstance(first, str) and (folder / first).exists() and first not in {m.name for m in list_models()}:
+        found["pseudo_labels"] = str(folder / first)
     return found
 
 
@@ -258,6 +273,7 @@ def training_schema() -> dict[str, Any]:
 
 
 def canonical(spec: TrainSpec) -> str:
-    """The settings as one line of JSON, the same for the same settings; where the data lie is none of them."""
-    content = spec.model_dump(mode="json", exclude={"images", "labels"})
+    """The settings as one line of JSON, the same for the same settings; where data and first model lie is none."""
+    without = {"pseudo_labels"} if spec.pseudo_labels is not None else {"pseudo_labels", "pseudo_confidence"}
+    content = spec.model_dump(mode="json", exclude={"images", "labels", *without})
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

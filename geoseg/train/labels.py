@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNKNOWN",
+    "FilledLabels",
     "LabelReader",
+    "NoLabels",
     "PolygonLabels",
     "Polygons",
     "RasterLabels",
@@ -83,6 +85,35 @@ class RasterLabels:
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
+
+
+class NoLabels:
+    """Labels of an image that has none."""
+
+    def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:  # noqa: ARG002 - of the protocol
+        """See `LabelReader.read`."""
+        return np.full((height, width), IGNORE, np.uint8)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FilledLabels:
+    """Labels, and where there are none those of another reader."""
+
+    def __init__(self, labels: LabelReader, others: LabelReader) -> None:
+        """Prepare to read both."""
+        self._labels, self._others = labels, others
+
+    def read(self, row: int, col: int, height: int, width: int) -> NDArray[np.uint8]:
+        """See `LabelReader.read`."""
+        known = self._labels.read(row, col, height, width)
+        return np.where(known == IGNORE, self._others.read(row, col, height, width), known)
+
+    def close(self) -> None:
+        """Close what is open; the last one opened first: rasterio's environments are a stack."""
+        self._others.close()
+        self._labels.close()
 
 
 def legend_of_rasters(rasters: Sequence[ClassRaster], spec: TrainSpec) -> Legend:

@@ -21,7 +21,9 @@ from geoseg.scene.read import SceneReader
 from geoseg.scene.scene import Band, Scene
 from geoseg.train.config import TrainSpec
 from geoseg.train.labels import (
+    FilledLabels,
     LabelReader,
+    NoLabels,
     Polygons,
     RasterLabels,
     check_grid,
@@ -44,19 +46,28 @@ class Pair:
     """The image."""
     bands: tuple[Band, ...]
     """Those of the model, in its order."""
-    raster: ClassRaster | None
+    raster: ClassRaster | None = None
     """Its labels, where they are a raster."""
-    polygons: Polygons | None
+    polygons: Polygons | None = None
     """Its labels, where they are shapes."""
-    index: NDArray[np.uint8] | None
+    index: NDArray[np.uint8] | None = None
     """From values of ``raster`` to class indices."""
+    said: ClassRaster | None = None
+    """What a first model is sure of, on the scene's grid."""
+    said_index: NDArray[np.uint8] | None = None
+    """From values of ``said`` to class indices."""
 
     def labels(self) -> LabelReader:
         """A reader of its labels."""
         if self.raster is not None and self.index is not None:
             return RasterLabels(self.raster, self.index)
-        assert self.polygons is not None
-        return self.polygons.on(self.scene.geobox)
+        return NoLabels() if self.polygons is None else self.polygons.on(self.scene.geobox)
+
+    def training_labels(self) -> LabelReader:
+        """A reader of its labels and, where there are none, of what a first model is sure of."""
+        if self.said is None or self.said_index is None:
+            return self.labels()
+        return FilledLabels(self.labels(), RasterLabels(self.said, self.said_index))
 
     def pixels(self) -> SceneReader:
         """A reader of its image."""
@@ -120,16 +131,27 @@ def _with_polygons(spec: TrainSpec) -> Pairs:
     pairs: list[Pair] = []
     bare: list[Pair] = []
     for scene in _scenes(spec, find_rasters(spec.images)):
-        pair = Pair(scene=scene, bands=_bands(scene, spec), raster=None, polygons=polygons, index=None)
-        drawn = polygons.on(scene.geobox)
-        (pairs if len(drawn) else bare).append(pair)
+        if len(polygons.on(scene.geobox)):
+            pairs.append(Pair(scene=scene, bands=_bands(scene, spec), polygons=polygons))
+        else:
+            bare.append(Pair(scene=scene, bands=_bands(scene, spec)))
     if not pairs:
         raise InputError(
             f"{polygons.name}: none of its {len(polygons.frame)} shapes lies on one of the {len(bare)} images; "
             "check the CRS of both"
         )
-    notes = [f"{len(bare)} images have no label and are left out: {_some([p.scene.id for p in bare])}"] if bare else []
+    notes = _without([p.scene.id for p in bare], spec)
+    if spec.pseudo_labels is not None:
+        pairs = sorted(pairs + bare, key=lambda p: p.scene.id)
     return _together(pairs, polygons.legend, notes)
+
+
+def _without(names: Sequence[str], spec: TrainSpec) -> list[str]:
+    """What to say of images that have no label."""
+    if not names:
+        return []
+    what = "are left out" if spec.pseudo_labels is None else "have those of the first model alone"
+    return [f"{len(names)} images have no label and {what}: {_some(names)}"]
 
 
 def _with_rasters(spec: TrainSpec) -> Pairs:
@@ -141,24 +163,22 @@ def _with_rasters(spec: TrainSpec) -> Pairs:
             f"none of the {len(images)} images ({_some([Path(h).name for h in images])}) has a label raster of its "
             f"name among {_some([Path(h).name for h in labels.values()])}: name them alike"
         )
-    scenes = _scenes(spec, list(matched))
-    rasters = {scene.id: open_label_raster(matched[scene.href], spec) for scene in scenes}
+    scenes = _scenes(spec, list(matched) if spec.pseudo_labels is None else images)
+    rasters = {s.id: open_label_raster(matched[s.href], spec) for s in scenes if s.href in matched}
     for scene in scenes:
-        check_grid(rasters[scene.id].href, rasters[scene.id].geobox, scene.href, scene.geobox)
+        if scene.id in rasters:
+            check_grid(rasters[scene.id].href, rasters[scene.id].geobox, scene.href, scene.geobox)
     legend = legend_of_rasters(list(rasters.values()), spec)
     pairs = [
         Pair(
             scene=scene,
             bands=_bands(scene, spec),
-            raster=rasters[scene.id],
-            polygons=None,
-            index=class_index(rasters[scene.id], legend, spec.ignore),
+            raster=rasters.get(scene.id),
+            index=class_index(rasters[scene.id], legend, spec.ignore) if scene.id in rasters else None,
         )
         for scene in scenes
     ]
-    bare = [scene_name(h) for h in images if h not in matched]
-    notes = [f"{len(bare)} images have no label and are left out: {_some(bare)}"] if bare else []
-    return _together(pairs, legend, notes)
+    return _together(pairs, legend, _without([scene_name(h) for h in images if h not in matched], spec))
 
 
 def _label_files(spec: TrainSpec) -> dict[str, str]:

@@ -47,8 +47,14 @@ class Places:
         return total
 
 
-def count_cells(pair: Pair, legend: Legend, ignore: Sequence[int]) -> NDArray[np.uint16]:
+def count_cells(pair: Pair, legend: Legend, ignore: Sequence[int], *, filled: bool = False) -> NDArray[np.uint16]:
     """Labelled pixels of each class in each cell of a scene: (cell row, cell col, class). Reads all labels once.
+
+    Args:
+        pair: The scene.
+        legend: All classes.
+        ignore: Values of label rasters that are no label.
+        filled: Whether what a first model is sure of counts as labelled, too.
 
     Raises:
         InputError: If a label raster holds a value that is neither a class nor to be ignored.
@@ -56,7 +62,7 @@ def count_cells(pair: Pair, legend: Legend, ignore: Sequence[int]) -> NDArray[np
     height, width = pair.scene.height, pair.scene.width
     down, across, n = -(-height // CELL), -(-width // CELL), len(legend)
     counts = np.zeros((down, across, n), np.uint16)  # a cell has 1024 pixels
-    labels = pair.labels()
+    labels = pair.training_labels() if filled else pair.labels()
     column = np.arange(width) // CELL * 256
     try:
         for cell_row in range(down):

@@ -38,7 +38,8 @@ class PatchSource:
     environment is the thread's own. What is held in memory stays. One thread at a time.
 
     In windows of training, pixels that are held out have neither an image nor a label: the network never sees them. In
-    windows of validation only the labels that are held out count, and the image is all there, as in a run.
+    windows of validation only the labels that are held out count, those of people alone, and the image is all there, as
+    in a run.
     """
 
     def __init__(self, pairs: Sequence[Pair], places: Places, *, held_out: bool, cache_bytes: int) -> None:
@@ -101,7 +102,8 @@ class PatchSource:
 
     def _read(self, scene: int, row: int, col: int, height: int, width: int) -> Patch:
         if scene not in self._readers:
-            self._readers[scene] = (self._pairs[scene].pixels(), self._pairs[scene].labels())
+            pair = self._pairs[scene]
+            self._readers[scene] = (pair.pixels(), pair.labels() if self._held_out else pair.training_labels())
         images, labels = self._readers[scene]
         pixels, valid = images.read(row, col, height, width)
         target = labels.read(row, col, height, width)

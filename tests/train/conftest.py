@@ -10,6 +10,10 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.jobs.train import Trained, train
+from geoseg.train.config import load_training
+from geoseg.train.fit import Machine
+
 SIDE = 96
 BANDS = ("red", "nir")
 TINY = {
@@ -51,6 +55,17 @@ def made(seed: int, side: int = SIDE) -> tuple[NDArray[np.uint8], NDArray[np.uin
     return np.stack([red, nir]).astype(np.uint8), np.where(cover, 2, 1).astype(np.uint8)
 
 
+def trained(settings: dict[str, Any], output: Path, **options: Any) -> Trained:
+    return train(
+        load_training(None, settings, folder=Path("/")),
+        output,
+        machine=Machine(threads=1),
+        say=options.pop("say", lambda _: None),
+        progress=options.pop("progress", lambda *_: None),
+        **options,
+    )
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``images/`` and ``labels/`` of four scenes side by side."""
@@ -60,6 +75,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(folder / "images" / f"s{i}.tif", pixels, x=500_000.0 + 2_000 * i, bands=BANDS)
         write(folder / "labels" / f"s{i}.tif", labels, x=500_000.0 + 2_000 * i, nodata=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """Settings and the model they gave."""
+    settings = {
+        "images": [str(data / "images")],
+        "labels": str(data / "labels"),
+        "name": "two kinds",
+        "classes": [{"value": 1, "name": "field"}, {"value": 2, "name": "wood", "color": "#1c6b3c"}],
+        "architecture": TINY,
+        "split": {"val": ["s3"]},
+        "window": 32,
+        "batch_size": 4,
+        "epochs": 4,
+        "batches": 10,
+        "learning_rate": 0.01,
+        "pictures": 2,
+    }
+    output = tmp_path_factory.mktemp("model") / "model"
+    trained(settings, output)
+    return settings, output
 
 
 @pytest.fixture

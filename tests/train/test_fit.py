@@ -16,54 +16,17 @@ from safetensors.torch import load_file, save_file
 import geoseg
 import geoseg.models.load
 from geoseg.errors import GeosegError
-from geoseg.jobs.train import Trained, train
 from geoseg.models.card import PROBABILITIES
-from geoseg.train.config import load_training
-from geoseg.train.fit import Epoch, Machine
+from geoseg.train.fit import Epoch
 from geoseg.train.scores import Confusion
-from tests.train.conftest import made, write
+from tests.train.conftest import made, trained, write
 
 Settings = Callable[..., dict[str, Any]]
-
-
-def trained(settings: dict[str, Any], output: Path, **options: Any) -> Trained:
-    return train(
-        load_training(None, settings, folder=Path("/")),
-        output,
-        machine=Machine(threads=1),
-        say=options.pop("say", lambda _: None),
-        progress=options.pop("progress", lambda *_: None),
-        **options,
-    )
 
 
 def log_of(output: Path) -> list[dict[str, str]]:
     rows = list(csv.DictReader((output / "training" / "log.csv").read_text().splitlines()))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """Settings and the model they gave."""
-    settings = {
-        "images": [str(data / "images")],
-        "labels": str(data / "labels"),
-        "name": "two kinds",
-        "classes": [{"value": 1, "name": "field"}, {"value": 2, "name": "wood", "color": "#1c6b3c"}],
-        "architecture": {
-            "name": "Unet", "encoder": "tu-resnet18", "options": {"encoder_depth": 2, "decoder_channels": [8, 4]},
-        },
-        "split": {"val": ["s3"]},
-        "window": 32,
-        "batch_size": 4,
-        "epochs": 4,
-        "batches": 10,
-        "learning_rate": 0.01,
-        "pictures": 2,
-    }  # fmt: skip
-    output = tmp_path_factory.mktemp("model") / "model"
-    trained(settings, output)
-    return settings, output
 
 
 def test_the_folder_is_a_model_that_maps_a_scene_it_never_saw(
