@@ -75,6 +75,12 @@ def _share_or_names(_ctx: click.Context, _param: click.Parameter, value: str | N
 @click.option("--patience", type=int, metavar="EPOCHS", help="Stop after so many epochs without a better score.")
 @click.option("--learning-rate", type=float, help="Highest, of AdamW [0.001].")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), help="Of the arithmetic [float32].")
+@click.option(
+    "--gradient-checkpointing",
+    is_flag=True,
+    default=None,
+    help="Compute blocks of the encoder twice in place of keeping what they gave: less memory, the same model.",
+)
 @click.option("--seed", type=int, help="Of weights, windows and their variation [0].")
 @click.option("--name", help="Of the model [trained].")
 @click.option("--device", default="auto", metavar="[auto|cpu|cuda[:N]|mps]", help="Where it is computed.")
@@ -142,8 +148,9 @@ def _check_installed() -> None:
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as keys of a file of settings."""
     plain = (
-        "labels", "class_column", "init", "window", "batch_size", "epochs", "batches", "patience", "learning_rate",
-        "precision", "seed", "name", "pseudo_labels", "pseudo_confidence", "scale", "offset", "bands", "use_bands",
+        "labels", "class_column", "init", "pseudo_labels", "pseudo_confidence", "window", "batch_size", "epochs",
+        "batches", "patience", "learning_rate", "precision", "gradient_checkpointing", "seed", "name", "scale",
+        "offset", "bands", "use_bands",
     )  # fmt: skip
     found = {k: asked[k] for k in plain if asked[k] is not None}
     if asked["images"]:

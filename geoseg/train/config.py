@@ -151,6 +151,9 @@ class TrainSpec(_Part):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Of the arithmetic; weights stay float32"
     )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Whether blocks of the encoder compute twice what they would else keep in memory"
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Of weights, windows and their variation")
     cache_mib: int = Field(default=2048, ge=0, description="Images and labels up to so much are kept in memory")
     pictures: int = Field(default=4, ge=0, le=32, description="Windows of the picture that each epoch leaves")
@@ -273,7 +276,10 @@ def training_schema() -> dict[str, Any]:
 
 
 def canonical(spec: TrainSpec) -> str:
-    """The settings as one line of JSON, the same for the same settings; where data and first model lie is none."""
+    """The settings that shape the model as one line of JSON, the same for the same ones.
+
+    Where data and first model lie shapes nothing, nor does what only saves memory.
+    """
     without = {"pseudo_labels"} if spec.pseudo_labels is not None else {"pseudo_labels", "pseudo_confidence"}
-    content = spec.model_dump(mode="json", exclude={"images", "labels", *without})
+    content = spec.model_dump(mode="json", exclude={"images", "labels", "gradient_checkpointing", *without})
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

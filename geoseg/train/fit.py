@@ -22,6 +22,7 @@ from geoseg.legend import Legend
 from geoseg.train.batches import HeldOutBatches, TrainingBatches
 from geoseg.train.config import TrainSpec
 from geoseg.train.pictures import picture
+from geoseg.train.recompute import recompute
 from geoseg.train.scores import Confusion
 from geoseg.train.task import Task
 
@@ -216,10 +217,13 @@ def fit(
 
     Raises:
         TrainingError: If the loss is no number any more.
+        ParameterError: If gradient checkpointing is asked for and the network has no blocks for it.
         ResourceError: If memory does not suffice.
     """
     kind, _, number = machine.device.partition(":")
     network = network.to(memory_format=torch.channels_last)
+    if spec.gradient_checkpointing:
+        recompute(network)
     task = Task(network, loss, spec, n_classes=len(legend))
     keeper = _Keeper(
         spec, keep, batches, draw=lambda t: _draw(t, held_out, spec.pictures, legend, bands), progress=progress
@@ -255,7 +259,7 @@ def fit(
         except torch.OutOfMemoryError as error:
             raise ResourceError(
                 f"out of memory on {machine.device} with {spec.batch_size} windows of {spec.window} px: choose a "
-                "smaller batch_size, and a larger accumulate for the same effect"
+                "smaller batch_size, and a larger accumulate for the same effect, or gradient_checkpointing: true"
             ) from error
     assert keeper.best is not None
     return keeper.epochs, keeper.best

@@ -1,6 +1,7 @@
 """`geoseg train` as a user runs it."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -111,6 +112,7 @@ def test_options_win_over_the_file_and_reach_the_training(
     ended = geoseg_command(
         *("train", folder / "train.yaml", "-o", tmp_path / "m", "--epochs", 1, "--batches", 2, "--name", "mine"),
         *("--val", "s0,s1", "--use-bands", "nir", "--threads", 1, "--window", 64, "--log-format", "json"),
+        "--gradient-checkpointing",
     )
     assert ended.code == 0, ended.err
     card = geoseg.load_model(tmp_path / "m").card
@@ -120,6 +122,22 @@ def test_options_win_over_the_file_and_reach_the_training(
     assert "2 of 3 scenes" in card.scores.data
     assert "epoch 1 of 1, each of 2 batches of 4 windows of 64 px" in card.training
     assert '"text": "epoch 1:' in ended.err
+    asked = json.loads((tmp_path / "m" / "training" / "training.json").read_text())["settings"]
+    assert asked["gradient_checkpointing"] is True
+    # the model is a first model: what it is sure of labels the image that has no label any more
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("s0.tif", "s2.tif"):
+        (few / name).write_bytes((folder / "labels" / name).read_bytes())
+    again = geoseg_command(
+        *("train", folder / "train.yaml", "-o", tmp_path / "n", "--epochs", 1, "--batches", 2, "--use-bands", "nir"),
+        *("--labels", few, "--pseudo-labels", tmp_path / "m", "--pseudo-confidence", 0.3, "--threads", 1),
+    )
+    assert again.code == 0, again.err
+    # two classes: one of them is always that probable
+    assert f"{made(0)[1].size} labelled pixels to train on, and as labels {made(1)[1].size} of which mine 1.0 was" in (
+        geoseg.load_model(tmp_path / "n").card.training
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +146,7 @@ def test_options_win_over_the_file_and_reach_the_training(
         (["--images", "x"], "give --images and --labels"),
         (["--images", "x", "--labels", "y", "--ignore", "a"], "--ignore a: write whole numbers"),
         (["--images", "x", "--labels", "y", "--window", "7"], "window: Input should be greater than or equal to 32"),
+        (["--images", "x", "--labels", "y", "--pseudo-confidence", "0.8"], "is of no use without pseudo_labels"),
         (["--images", "no/such", "--labels", "y"], "there is no file or folder /"),
         (["--images", "x", "--labels", "y", "--device", "gpu"], "device 'gpu' is not known"),
     ],
