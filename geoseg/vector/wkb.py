@@ -214,7 +214,9 @@ def offsets_and_bytes(array: "pa.Array") -> tuple[NDArray[np.int64], NDArray[np.
     _, offsets_buffer, values = array.buffers()
     stored: NDArray[Any] = np.frombuffer(offsets_buffer, dtype=np.int64 if wide else np.int32)
     offsets = stored[array.offset : array.offset + len(array) + 1].astype(np.int64)
-    return offsets, np.frombuffer(values if values is not None else b"", dtype=np.uint8)
+    data = np.frombuffer(values if values is not None else b"", dtype=np.uint8)
+    data.flags.writeable = False  # as some buffers are: kernels are compiled once, for both
+    return offsets, data
 
 
 @njit(nogil=True, cache=True, inline="always")
