@@ -49,9 +49,9 @@ __all__ = ["run"]
 @band_options
 @click.option(
     "--mosaic",
-    type=click.Choice(["order", "newest"]),
-    help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named or the "
-    "newest is taken.",
+    type=click.Choice(["order", "newest", "least-cloud"]),
+    help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named, the "
+    "newest or that with least cloud is taken.",
 )
 @aoi_options
 @clouds_option

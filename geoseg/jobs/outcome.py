@@ -12,7 +12,7 @@ from geoseg.errors import ParameterError
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.plan import check_block_size
 from geoseg.outputs.tables import read_areas
-from geoseg.scene.mosaic import Priority
+from geoseg.scene.mosaic_order import Priority
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
 

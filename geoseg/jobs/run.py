@@ -22,7 +22,7 @@ from geoseg.models.load import Model
 from geoseg.outputs.names import safe_name
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.scene.guard import is_remote, without_query
-from geoseg.scene.mosaic import joined, mosaics
+from geoseg.scene.mosaic import apart, joined, mosaics
 from geoseg.scene.open import open_scene, scene_name
 from geoseg.scene.scene import Scene
 
@@ -87,7 +87,12 @@ def _plan_mosaics(
             scenes.append(_opened(raster, options))
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             yield _failed(shown(raster), error, listen)
-    for group in mosaics(scenes, options.mosaic or "order"):
+    card = model.card
+    wanted = [b.name for b in card.bands] if all(b.required for b in card.bands) else []
+    groups = mosaics(scenes, options.mosaic or "order", wanted=wanted)
+    for note in apart(groups, wanted=wanted):
+        listen(Event(kind="note", scene="mosaic", text=note))
+    for group in groups:
         scene = joined(group) if len(group) > 1 else group[0]
         scene = replace(scene, id=_unique(safe_name(scene.id), taken))
         try:

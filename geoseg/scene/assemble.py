@@ -67,6 +67,7 @@ def assemble(
     quality: Sequence[QualityLayer] = (),
     clouds: str = "",
     acquired: datetime | None = None,
+    cloud_percent: float | None = None,
     metadata: Sequence[str] = (),
     scaled: bool | None = None,
     identity: str = "",
@@ -84,6 +85,7 @@ def assemble(
         quality: What makes pixels invalid beside their own values.
         clouds: What the mask of clouds is, in words.
         acquired: When it was taken; None takes what the first file says.
+        cloud_percent: How much of it is cloud, where the product says so.
         metadata: Files beside the rasters that shape the scene.
         scaled: Whether scale and offset are known; None asks the files.
         identity: What tells the content of remote files apart, instead of some of their pixels.
@@ -108,6 +110,7 @@ def assemble(
         block_shape=max(s.block_shape for s in on_grid),
         scaled=any(opened[b.href].scaled for b in bands) if scaled is None else scaled,
         acquired=acquired or opened[layers[0].href].acquired,
+        cloud_percent=cloud_percent,
         masks=tuple(_quality(each, opened[each.href], finest.geobox, href) for each in quality),
         clouds=clouds,
         product=product,

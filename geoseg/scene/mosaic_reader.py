@@ -30,6 +30,7 @@ class MosaicReader:
         self._names = [b.name for b in (scene.bands if bands is None else bands)]
         kinds = {b.name: b.dtype for b in scene.bands}
         self._dtype = np.result_type(*(kinds[name] for name in self._names))
+        self._units: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]] | None] = {}
         self._readers: dict[int, SceneReader] = {}
         self._stack = ExitStack()
 
@@ -79,6 +80,7 @@ class MosaicReader:
             values, ok = self._reader(i, member).read(
                 top - member.row_off, left - member.col_off, bottom - top, right - left
             )
+            values = self._in_unit(i, values)
             fresh = ok & ~valid[place]
             if fresh.all():
                 pixels[:, *place] = values
@@ -86,6 +88,26 @@ class MosaicReader:
                 np.copyto(pixels[:, *place], values, where=fresh)
             valid[place] |= fresh
         return pixels, valid
+
+    def _in_unit(self, i: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Stored values of a file in the unit of the mosaic."""
+        if i not in self._units:
+            by_name = {b.name: b for b in self._scene.members[i].scene.bands}
+            whole = {b.name: b for b in self._scene.bands}
+            pairs = [(by_name[name], whole[name]) for name in self._names]
+            gain, bias = (
+                np.array(numbers, np.float32)[:, None, None]
+                for numbers in zip(
+                    *((b.scale / w.scale, (b.offset - w.offset) / w.scale) for b, w in pairs), strict=True
+                )
+            )
+            self._units[i] = None if (gain == 1).all() and (bias == 0).all() else (gain, bias)
+        unit = self._units[i]
+        if unit is None:
+            return values
+        with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are no observations
+            converted: NDArray[Any] = values.astype(np.float32) * unit[0] + unit[1]
+        return converted
 
     def _reader(self, i: int, member: Member) -> SceneReader:
         if i not in self._readers:

@@ -23,7 +23,7 @@ from geoseg.scene.names import common_name, landsat_names
 from geoseg.scene.read import has_mask
 from geoseg.scene.scene import Band, Scene
 
-__all__ = ["acquired_of", "date_in", "fingerprint", "grid_of", "open_file", "time_in"]
+__all__ = ["acquired_of", "date_in", "fingerprint", "grid_of", "open_file", "percent_in", "time_in"]
 
 _COLOR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -210,6 +210,15 @@ def acquired_of(dataset: DatasetReader, href: str) -> datetime | None:
     if named is None or (written is not None and written.date() == named.date()):
         return written
     return named
+
+
+def percent_in(stated: str | float | None) -> float | None:
+    """What metadata state as a percentage; None where that is none: nothing is refused for it."""
+    try:
+        value = math.nan if stated is None else float(stated)
+    except (TypeError, ValueError):
+        return None
+    return value if 0 <= value <= 100 else None
 
 
 def time_in(tag: str) -> datetime | None:

@@ -109,6 +109,8 @@ class Scene:
     """Whether scale and offset were stated, by the file or by the user; else stored values have no known unit."""
     acquired: datetime | None = None
     """When it was taken, where the metadata says so."""
+    cloud_percent: float | None = None
+    """How much of it is cloud, where the metadata say so."""
     masks: tuple[Quality, ...] = ()
     """What makes pixels invalid beside their own values."""
     clouds: str = ""

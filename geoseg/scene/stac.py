@@ -18,6 +18,7 @@ from geoseg.scene.names import COMMON_NAMES, common_name
 from geoseg.scene.products.band_files import QUALITY
 from geoseg.scene.products.landsat import MTL
 from geoseg.scene.products.wanted import Wanted
+from geoseg.scene.raster import percent_in
 from geoseg.scene.scene import Scene
 
 __all__ = ["is_item_name", "item_files", "item_names", "open_item", "split_item_name"]
@@ -158,6 +159,7 @@ def open_item(href: str, wanted: Wanted) -> Scene:
         quality=masks[:1] if wanted.mask_clouds else (),
         clouds=f"{masks[0].title}: cloud and shadow" if masks else "",
         acquired=item.datetime or item.common_metadata.start_datetime,
+        cloud_percent=percent_in(properties.get("eo:cloud_cover")),
         identity=hashlib.sha256(json.dumps(_identity(items[0]), sort_keys=True).encode()).hexdigest(),
         scaled=True if stated or wanted.scaled else None,
     )

@@ -9,7 +9,9 @@ import rasterio
 from rasterio.merge import merge
 from rasterio.windows import Window
 
+from geoseg.scene.open import open_scene
 from tests.conftest import Command, WriteScene, read
+from tests.products import write_safe
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_data" / "scenes").glob("*_20230908.tif"))
 
@@ -72,3 +74,22 @@ def test_a_file_that_cannot_be_read_fails_alone_and_other_grids_stay_scenes(
     assert [line.split(",")[:3] for line in table.splitlines()[1:]] == [
         ["a_mosaic", "new", "180 x 70"], ["other", "new", "90 x 70"],
     ]  # fmt: skip
+
+
+def test_sentinel_2_products_of_two_baselines_are_one_scene_in_the_order_asked_for(
+    geoseg_command: Command, tmp_path: Path
+) -> None:
+    old = write_safe(tmp_path / "old", baseline="03.01", add=None)
+    new = write_safe(tmp_path / "new", baseline="05.09")
+    for safe, cloud, year in ((old, "8.25", 2021), (new, "61.0", 2023)):
+        main, tile = safe / "MTD_MSIL2A.xml", next(safe.glob("GRANULE/*/MTD_TL.xml"))
+        text = main.read_text().replace("</n1:Level-2A_User", f"<Cloud_Coverage_Assessment>{cloud}"
+                                        "</Cloud_Coverage_Assessment></n1:Level-2A_User")  # fmt: skip
+        main.write_text(text)
+        tile.write_text(tile.read_text().replace("2023-", f"{year}-"))
+    assert [open_scene(safe).cloud_percent for safe in (old, new)] == [8.25, 61.0]
+    words = ["-m", "spectral", "--no-polygons", "--dry-run", "-o", tmp_path / "out"]
+    for priority, first in (("order", new), ("newest", new), ("least-cloud", old)):
+        ended = geoseg_command("run", new, old, *words, "--mosaic", priority)
+        assert ended.code == 0, ended.err
+        assert f"one scene of 2 files, 96 x 96 px, those that go first first: {open_scene(first).id}," in ended.err

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rasterio.merge import merge
 
 from geoseg.errors import ParameterError
-from geoseg.scene.mosaic import joined, mosaics
+from geoseg.scene.mosaic import apart, joined, mosaics
 from geoseg.scene.open import current_fingerprint, open_scene
 from geoseg.scene.reader import reader_of
 from geoseg.scene.resample import resampled
@@ -38,9 +38,13 @@ def quad(folder: Path, name: str, row: int, col: int, shape: tuple[int, int] = (
         "nodata": 0,
         "dtype": "uint8",
     } | profile
+    names, units = how.pop("names", ("green", "red")), how.pop("units", None)
     path = folder / name
     with rasterio.open(path, "w", "GTiff", shape[1], shape[0], 2, **how) as file:
         file.write(pixels.astype(how["dtype"]))
+        file.descriptions = names
+        if units is not None:
+            file.scales, file.offsets = ((u,) * 2 for u in units)
     return path
 
 
@@ -106,6 +110,12 @@ def test_what_does_not_touch_or_lies_on_another_grid_is_a_scene_of_its_own(tmp_p
     groups = mosaics([open_scene(q) for q in (quads[0], *others.values(), quads[1], beside)])
     names = [[Path(s.href).stem for s in group] for group in groups]
     assert names == [["a_20200101", "a_20220101", "beside"], ["far"], ["off"], ["size"], ["zone"], ["type"]]
+    first = "touches a_20200101 and stays a scene of its own:"
+    assert apart(groups)[:3] == [
+        f"off {first} its pixels are off the other's grid by 0.5 px; warp it with gdalwarp -tap",
+        f"size {first} its pixels are off the other's grid by 0.024 px; warp it with gdalwarp -tap",
+        f"type {first} its pixels are uint16, those of the other uint8",
+    ]
     with pytest.raises(ParameterError, match="several grids"):
         joined([open_scene(quads[0]), open_scene(others["another zone"])])
 
@@ -133,3 +143,62 @@ def test_more_files_than_may_be_open_are_read_in_turns_and_a_mosaic_can_be_resam
     found, wanted = (whole(resampled(s, 20)) for s in (scene, open_scene(tmp_path / "merged.tif")))
     np.testing.assert_array_equal(found[0], wanted[0])
     np.testing.assert_array_equal(found[1], wanted[1])
+
+
+def test_files_in_different_units_are_one_scene_in_that_of_the_first(tmp_path: Path) -> None:
+    """As Sentinel-2 products from before and after the offset of 2022 are."""
+    files = [
+        quad(tmp_path, "old.tif", 0, 0, units=(0.0001, 0.0), dtype="uint16"),
+        quad(tmp_path, "new.tif", 0, 24, units=(0.0001, -0.1), dtype="uint16"),
+        quad(tmp_path, "none.tif", 0, 48, dtype="uint16"),
+    ]
+    scenes = [open_scene(f) for f in files]
+    groups = mosaics(scenes)
+    assert [len(g) for g in groups] == [2, 1]
+    assert "the unit of one is known and that of the other is not" in apart(groups)[0]
+    for order in (scenes[:2], scenes[1::-1]):
+        scene = joined(order)
+        pixels, valid = whole(scene)
+        assert {(b.dtype, b.scale, b.offset) for b in scene.bands} == {("float32", 0.0001, order[0].bands[0].offset)}
+        physical = pixels * scene.bands[0].scale + scene.bands[0].offset
+        for part, at in zip(scenes, (0, 24), strict=False):
+            own, ok = whole(part)
+            np.testing.assert_array_equal(valid[:, at : at + 24], ok)
+            expected = own * part.bands[0].scale + part.bands[0].offset
+            np.testing.assert_allclose(physical[:, :, at : at + 24][:, ok], expected[:, ok], atol=1e-6)
+    assert joined(scenes[:2]).fingerprint != joined(scenes[1::-1]).fingerprint
+
+
+def test_bands_that_nobody_wants_may_differ(tmp_path: Path) -> None:
+    files = [
+        quad(tmp_path, "a.tif", 0, 0, names=("green", "red")),
+        quad(tmp_path, "b.tif", 0, 24, names=("nir", "green")),
+    ]
+    scenes = [open_scene(f) for f in files]
+    assert apart(mosaics(scenes)) == [
+        "b touches a and stays a scene of its own: its bands are green, nir, those of the other green, red"
+    ]
+    (group,) = mosaics(scenes, wanted=["green"])
+    scene = joined(group)
+    pixels, _ = whole(scene)
+    assert [b.name for b in scene.bands] == ["green"]
+    np.testing.assert_array_equal(pixels[0, :, :24], whole(scenes[0])[0][0])
+    np.testing.assert_array_equal(pixels[0, :, 24:], whole(scenes[1])[0][1])
+
+
+def test_the_least_cloudy_goes_first_by_metadata_or_by_what_is_observed(tmp_path: Path, quads: list[Path]) -> None:
+    scenes = [open_scene(q) for q in quads]
+    stated = [replace(s, cloud_percent=p) for s, p in zip(scenes, (30.0, 0.0, 12.5, 0.0), strict=True)]
+    (group,) = mosaics(stated, "least-cloud")
+    assert [s.cloud_percent for s in group] == [0.0, 0.0, 12.5, 30.0]
+    assert [Path(s.href).name for s in group[:2]] == ["a_20220101.tif", "a.tif"]
+    pixels = np.ones((2, 300, 300), np.uint8)
+    for name, hole in (("half.tif", 150), ("some.tif", 60), ("all.tif", 0)):
+        pixels[:, :hole], pixels[:, hole:] = 0, 1
+        with rasterio.open(tmp_path / name, "w", "GTiff", 300, 300, 2, dtype="uint8", crs="EPSG:32633",
+                           transform=GRID, nodata=0) as file:  # fmt: skip
+            file.write(pixels)
+    scenes = [open_scene(tmp_path / f"{name}.tif") for name in ("half", "some", "all")]
+    # one of them says nothing: then none is believed
+    (group,) = mosaics([replace(scenes[0], cloud_percent=0.0), *scenes[1:]], "least-cloud")
+    assert [Path(s.href).stem for s in group] == ["all", "some", "half"]

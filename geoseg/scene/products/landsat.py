@@ -13,7 +13,7 @@ from geoseg.errors import SceneError, printable
 from geoseg.scene.assemble import Layer, QualityLayer, assemble
 from geoseg.scene.products.place import Place
 from geoseg.scene.products.wanted import Wanted
-from geoseg.scene.raster import time_in
+from geoseg.scene.raster import percent_in, time_in
 from geoseg.scene.scene import Scene
 
 __all__ = ["MTL", "NO_GROUND_BITS", "open_landsat"]
@@ -107,6 +107,7 @@ def open_landsat(href: str, wanted: Wanted) -> Scene:
         quality=quality,
         clouds="" if quality_file is None else "QA_PIXEL: cloud, dilated cloud, shadow, cirrus",
         acquired=_acquired(metadata),
+        cloud_percent=percent_in(metadata.get("IMAGE_ATTRIBUTES", "CLOUD_COVER")),
         metadata=[place.file(found[0])],
         scaled=True,
     )

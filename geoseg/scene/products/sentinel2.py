@@ -10,7 +10,7 @@ from geoseg.errors import SceneError, printable
 from geoseg.scene.assemble import Layer, QualityLayer, assemble
 from geoseg.scene.products.place import Place, parse_xml
 from geoseg.scene.products.wanted import Wanted
-from geoseg.scene.raster import time_in
+from geoseg.scene.raster import percent_in, time_in
 from geoseg.scene.scene import Scene
 
 __all__ = ["METADATA", "SCL_NO_GROUND", "open_safe"]
@@ -64,7 +64,8 @@ def open_safe(href: str, wanted: Wanted) -> Scene:
         )
     root = main[0].rpartition("/")[0]
     inside = [n for n in place.names if not root or n.startswith(f"{root}/")]
-    radiometry = _radiometry(parse_xml(place.read(main[0]), f"{shown}: {Path(main[0]).name}"), shown, wanted)
+    described = parse_xml(place.read(main[0]), f"{shown}: {Path(main[0]).name}")
+    radiometry = _radiometry(described, shown, wanted)
     images = _images(inside, shown)
     wanted.refuse_names(href, [_NAMES[b] for b in images if b in _NAMES])
     layers = []
@@ -90,6 +91,7 @@ def open_safe(href: str, wanted: Wanted) -> Scene:
         quality=quality if wanted.mask_clouds else (),
         clouds=clouds,
         acquired=_sensed(place, inside, main[0]),
+        cloud_percent=percent_in(described.findtext(".//Cloud_Coverage_Assessment")),
         metadata=[place.file(main[0])],
         scaled=True,
     )
