@@ -77,15 +77,16 @@ def row_units(
             + row_weights[2] * nodes[row_first + 2, j]
             + row_weights[3] * nodes[row_first + 3, j]
         )
-    for c in range(len(out)):
-        j = col_first[c]
-        area = (
-            col_weights[c, 0] * line[j]
-            + col_weights[c, 1] * line[j + 1]
-            + col_weights[c, 2] * line[j + 2]
-            + col_weights[c, 3] * line[j + 3]
-        )
-        out[c] = np.int64(np.rint(max(area, 0.0)))
+    # columns between the same nodes are done together: nothing but the weights changes along them
+    begin = 0
+    while begin < len(out):
+        j = col_first[begin]
+        end = begin + int(np.searchsorted(col_first[begin:], j, side="right"))
+        a, b, c, d = line[j], line[j + 1], line[j + 2], line[j + 3]
+        for k in range(begin, end):
+            area = col_weights[k, 0] * a + col_weights[k, 1] * b + col_weights[k, 2] * c + col_weights[k, 3] * d
+            out[k] = np.int64(np.rint(max(area, 0.0)))
+        begin = end
 
 
 @njit(nogil=True, cache=True)

@@ -220,22 +220,32 @@ def _add(
     conf_sum: NDArray[np.int64],
     conf_pixels: NDArray[np.int64],
 ) -> np.int64:
-    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist."""
+    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist.
+
+    What is added is that of runs of one group, as differences of sums from the left edge.
+    """
     height, width = groups.shape
     line = np.empty(nodes.shape[1])
     area = np.empty(width, dtype=np.int64)
     highest = np.int64(-1)
     for r in range(height):
         row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
-        for c in range(width):
-            k = np.int64(groups[r, c]) - base
-            if k > highest:
-                highest = k
-            if k < 0 or k >= len(pixels):
+        for c in range(1, width):
+            area[c] += area[c - 1]
+        row = groups[r]
+        begin, before = 0, np.int64(0)
+        for c in range(1, width + 1):
+            if c < width and row[c] == row[c - 1]:
                 continue
-            pixels[k] += 1
-            units[k] += area[c]
-            if confidence.size > 0 and confidence[r, c] != 255:
-                conf_sum[k] += confidence[r, c]
-                conf_pixels[k] += 1
+            k = np.int64(row[begin]) - base
+            highest = max(highest, k)
+            if 0 <= k < len(pixels):
+                pixels[k] += c - begin
+                units[k] += area[c - 1] - before
+                if confidence.size > 0:
+                    for i in range(begin, c):
+                        known = np.int64(confidence[r, i] != 255)
+                        conf_sum[k] += known * confidence[r, i]
+                        conf_pixels[k] += known
+            begin, before = c, area[c - 1]
     return highest

@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,15 +81,16 @@ class Aside:
         Raises:
             OutputError: If it does not read back as it was meant, or cannot be synced or renamed.
         """
-        with self.guard():
+        with self.guard(), ThreadPoolExecutor(1, "geoseg-checksum") as pool:
             crash_point("written")
+            reading = pool.submit(sha256_of, self.tmp)  # both only read the file: at the same time
             verify(self.tmp)
             crash_point("verified")
             files = self._files()
             for file in files:
                 _fsync(file)
             crash_point("synced")
-            size, digest = self.tmp.stat().st_size, sha256_of(self.tmp)
+            size, digest = self.tmp.stat().st_size, reading.result()
             sides = self._rename([f for f in files if f != self.tmp])
             crash_point("renamed")
             fsync_folder(self.path.parent)

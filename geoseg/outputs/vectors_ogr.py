@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,18 @@ def _embed_style(path: Path, context: Context) -> None:
 
 @contextmanager
 def open_gpkg(path: Path, context: Context) -> Iterator[Stored]:
-    """Features of a GeoPackage whose pages, style and spatial index are whole."""
-    quoted = context.layer.replace('"', '""')
+    """Features of a GeoPackage whose pages, style and spatial index are whole, which is looked at in another thread."""
+    with ThreadPoolExecutor(1, "geoseg-pages") as pool:
+        looking = pool.submit(_check_pages, path, context.layer)
+        try:
+            with open_ogr(path, layer=context.layer) as stored:
+                yield stored
+        finally:  # what is wrong with the pages goes before what came of it
+            looking.result()
+
+
+def _check_pages(path: Path, layer: str) -> None:
+    quoted = layer.replace('"', '""')
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
         answer = db.execute("PRAGMA integrity_check").fetchone()[0]
         styles = db.execute("SELECT count(*) FROM layer_styles").fetchone()[0]
@@ -156,5 +167,3 @@ def open_gpkg(path: Path, context: Context) -> Iterator[Stored]:
         raise OutputError(
             f"the GeoPackage is damaged: integrity {answer}, {styles} styles, {indexed} of {features} features indexed"
         )
-    with open_ogr(path, layer=context.layer) as stored:
-        yield stored

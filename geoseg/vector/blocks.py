@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.inference.lattice import Block
 from geoseg.vector.join import OpenWalks, close
-from geoseg.vector.label import OUTSIDE, Components, features_of, label_components
+from geoseg.vector.label import OUTSIDE, Components, Runs, features_of, find_runs
 from geoseg.vector.measure import Measures, Pixels
 from geoseg.vector.rings import Rings, arrange, by_rank
 from geoseg.vector.trace import Traced, trace
@@ -62,8 +61,8 @@ def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int =
         nodata: Class value that means "no observation".
         connectivity: 4, or 8 for features whose pixels may touch at corners only.
     """
-    components = label_components(classes, nodata=nodata)
-    return sides_of(components, features_of(components) if connectivity == 8 else None)
+    runs = find_runs(classes, nodata=nodata)
+    return sides_of(runs, features_of(runs.painted()) if connectivity == 8 else None)
 
 
 def trace_block(
@@ -79,16 +78,16 @@ def trace_block(
         connectivity: As in `survey_block`.
         number: Of the block in the scene: components within it get numbers of their own from it.
     """
-    components = label_components(pixels.classes, nodata=nodata)
-    n = len(components)
-    feature = features_of(components) if connectivity == 8 else np.arange(1, n + 1, dtype=np.int32)
+    runs = find_runs(pixels.classes, nodata=nodata)
+    n = len(runs.class_id)
+    feature = features_of(runs.painted()) if connectivity == 8 else np.arange(1, n + 1, dtype=np.int32)
+    components = _connected(runs, seams)
     measures = pixels.measured(components, block)
     # by label, in numbers of the scene; 0 for what ends in this block
     group, feature_group = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
     group[seams.labels] = seams.groups
     feature_group[seams.features] = seams.feature_groups
     feature_group[1:] = feature_group[feature]
-    _connect(components, seams)
     rings, chains = trace(components.padded, row_off=block.row_off, col_off=block.col_off)
 
     scene_wide = np.where(group > 0, group, -(number << 32) - np.arange(n + 1))
@@ -113,33 +112,30 @@ def trace_block(
     )
 
 
-def _connect(components: Components, seams: Seams) -> None:
-    """Give the labels of one component one number, the lowest of them, and the frame the numbers of its pixels."""
-    n = len(components)
+def _connected(runs: Runs, seams: Seams) -> Components:
+    """The components as pixels, with the numbers of those around the block in the frame.
+
+    Labels of one component of the scene have one number, the lowest of them: what is summed up over them is its.
+    """
+    n = len(runs.class_id)
     groups, first, inverse = np.unique(seams.groups, return_index=True, return_inverse=True)
     label_of = seams.labels[first]  # ascending within a group, because labels are
+    lowest = None
     if len(groups) < len(seams.groups):
         lowest = np.arange(n + 1, dtype=np.int32)
         lowest[seams.labels] = label_of[inverse]
-        _relabel(components.padded, lowest)
+    padded = (components := runs.painted(lowest)).padded
     around = np.concatenate(seams.halo)
     others = np.setdiff1d(around[around > 0], groups)
     numbers = np.concatenate([groups, others])
     labels = np.concatenate([label_of, n + 1 + np.arange(len(others))]).astype(np.int32)
     order = np.argsort(numbers)
-    padded = components.padded
     frame = (padded[0], padded[-1], padded[1:-1, 0], padded[1:-1, -1])
     for line, halo in zip(frame, seams.halo, strict=True):
         known = halo > 0
         line[:] = np.where(halo == OUTSIDE, OUTSIDE, 0)
         line[known] = labels[order][np.searchsorted(numbers[order], halo[known])]
-
-
-@njit(nogil=True, cache=True)
-def _relabel(padded: NDArray[np.int32], label_of: NDArray[np.int32]) -> None:
-    for r in range(1, padded.shape[0] - 1):
-        for c in range(1, padded.shape[1] - 1):
-            padded[r, c] = label_of[padded[r, c]]
+    return components
 
 
 def _whole(

@@ -11,12 +11,16 @@ A ring is walked with its component on the right. At each pixel corner the two p
 A corner becomes a vertex where the ring turns, and where the region on the left changes along a straight run. The rings
 of two neighbours so have the same vertices along their common border, which makes the polygons a noded coverage.
 
+All that a walk needs to know of a corner fits a byte: which of the four pixels around it are alike. These bytes are
+made for all corners at once; a step is then one look into a table. Corners within a region are zero, and are passed
+over eight at a time in the search for rings.
+
 An edge belongs to the block that holds the pixel on its right. A walk that goes on in another block ends there, and
 what was walked is a chain: `geoseg.vector.join` puts chains together by the edges at their ends.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
@@ -25,6 +29,35 @@ from numpy.typing import NDArray
 from geoseg.vector.label import OUTSIDE
 
 __all__ = ["Traced", "corners", "trace"]
+
+# Bits of a corner's byte. The pixels around it differ across: the border that goes up from it, right, down, left; the
+# two diagonals. On the rim of the block, where a walk may end. A border that goes right from it begins a ring or a turn
+# of one, and was not walked yet.
+_UP, _RIGHT, _DOWN, _LEFT, _DIAGONAL, _ANTIDIAGONAL, _RIM, _BEGINS = (1 << k for k in range(8))
+# of an entry of the table: the heading that comes next, and whether the corner is a vertex, and a fixed one
+_HEADING, _VERTEX, _FIXED = 3, 4, 8
+
+
+def _table() -> NDArray[np.uint8]:
+    """What to do at a corner, by ``heading << 7 | byte`` without its last bit; headings are right, down, left, up."""
+    table = np.zeros(4 << 7, dtype=np.uint8)
+    for heading in range(4):
+        # whether ahead on the left there is another component, ahead on the right, or another region on the left
+        left = (_ANTIDIAGONAL, _DIAGONAL)[heading & 1]
+        right, changes = ((_DOWN, _UP), (_LEFT, _RIGHT), (_UP, _DOWN), (_RIGHT, _LEFT))[heading]
+        for byte in range(1 << 7):
+            if not byte & left:
+                entry = (heading + 3) & 3 | _VERTEX
+            elif byte & right:
+                entry = (heading + 1) & 3 | _VERTEX
+            else:
+                entry = heading | (_VERTEX if byte & changes else 0)
+            n_borders = (byte & (_UP | _RIGHT | _DOWN | _LEFT)).bit_count()
+            table[heading << 7 | byte] = entry | (_FIXED if n_borders > 2 else 0)
+    return table
+
+
+_TABLE: Final = _table()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,11 +75,9 @@ class Traced:
     """(n + 1,) first vertex of each walk."""
     labels: NDArray[np.int32]
     """(n,) label of the component on the right."""
-    areas: NDArray[np.int64]
-    """(n,) sum of column x row step: over a whole ring its signed area in pixels, negative for holes."""
     ends: NDArray[np.int64]
     """(n, 2) for chains the first edge of this one and of the next, as ``row << 33 | col << 2 | heading``; for rings
-    of no meaning."""
+    of no meaning, but twice the same."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,7 +97,7 @@ def trace(padded: NDArray[np.int32], *, row_off: int = 0, col_off: int = 0) -> t
     Rings come in the row-major order of their first edges, a shell before its holes. Seen with rows going down, shells
     run clockwise and holes counter-clockwise.
 
-    Memory: 1 byte per pixel and at most 10 bytes per pixel edge on a border.
+    Memory: 1 byte per pixel, 8 bytes per vertex and 28 per ring.
 
     Args:
         padded: (rows + 2, cols + 2) labels of the block within a frame one pixel wide: the labels that its neighbours
@@ -74,158 +105,163 @@ def trace(padded: NDArray[np.int32], *, row_off: int = 0, col_off: int = 0) -> t
         row_off: First row of the block in the scene, for the vertices.
         col_off: First column.
     """
-    n_edges = _count_edges(padded)
-    capacity = n_edges + n_edges // 4 + 1  # closing vertices; a ring has four edges at least
-    codes = np.empty(capacity, dtype=np.int64)  # what is not written takes no memory
-    most = n_edges // 4 + 1
-    sides = 2 * sum(padded.shape)
-    chains = _walks(min(n_edges, 4 * sides) + 1)
-    seen = np.zeros(padded.size, dtype=np.bool_)
-    n_chains = _trace_chains(padded, row_off, col_off, seen, codes, *chains)
-    used = chains[0][n_chains]
-    open_chains = _traced(codes[:used].copy(), chains, n_chains)
-    rings = _walks(most)
-    n_rings = _trace_rings(padded, row_off, col_off, seen, codes, *rings)
+    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
+    stride = (cols + 8) // 8 * 8  # rows of corners are whole words
+    around = np.zeros((rows + 1) * stride, dtype=np.uint8)
+    _look_around(padded, stride, around)
+    n_vertices, n_turns = _count(around)
+    codes = np.empty(n_vertices + n_turns + 1, dtype=np.int64)
+    steps = _TABLE, np.array([1, stride, -1, -stride]), np.array([2, 1 << 32, -2, -(1 << 32)])
+    chains = _walks(8 * (rows + cols))
+    n_chains = _trace_chains(padded, (row_off, col_off), stride, around, steps, codes, *chains)
+    open_chains = _traced(codes[: chains[0][n_chains]].copy(), chains, n_chains)
+    rings = _walks(n_turns)
+    n_rings = _trace_rings(padded, (row_off, col_off), stride, around, steps, codes, *rings)
     return _traced(codes[: rings[0][n_rings]], rings, n_rings), open_chains
 
 
-def _walks(most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Room for the offsets, labels, areas and ends of walks."""
+def _walks(most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """Room for the offsets, labels and ends of walks; what is not written takes no memory."""
     offsets = np.empty(most + 1, dtype=np.int64)
     offsets[0] = 0
-    return offsets, np.empty(most, np.int32), np.empty(most, np.int64), np.empty((most, 2), np.int64)
+    return offsets, np.empty(most, np.int32), np.empty((most, 2), np.int64)
 
 
 def _traced(codes: NDArray[np.int64], walks: tuple[Any, ...], n: int) -> Traced:
-    offsets, labels, areas, ends = walks
-    return Traced(codes=codes, offsets=offsets[: n + 1], labels=labels[:n], areas=areas[:n], ends=ends[:n])
+    offsets, labels, ends = walks
+    return Traced(codes=codes, offsets=offsets[: n + 1], labels=labels[:n], ends=ends[:n])
 
 
 @njit(nogil=True, cache=True)
-def _count_edges(padded: NDArray[np.int32]) -> int:
-    """Pixel edges between a component and something else, each once for each component."""
-    n = 0
-    for r in range(1, padded.shape[0] - 1):
-        for c in range(1, padded.shape[1] - 1):
-            v = padded[r, c]
-            if v > 0:
-                n += (
-                    int(padded[r - 1, c] != v)
-                    + int(padded[r, c - 1] != v)
-                    + int(padded[r, c + 1] != v)
-                    + int(padded[r + 1, c] != v)
-                )
-    return n
-
-
-# Offsets into the flat padded labels by heading (right, down, left, up). A corner is named by the pixel to its lower
-# right; `stride` is the width of the padded array.
-@njit(nogil=True, cache=True, inline="always")
-def _offsets(
-    stride: int,
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    step = (1, stride, -1, -stride)
-    ahead_left = (-stride, 0, -1, -stride - 1)
-    ahead_right = (0, -1, -stride - 1, -stride)
-    behind_left = (-stride - 1, -stride, 0, -1)
-    behind_right = (-1, -stride - 1, -stride, 0)
-    return step, ahead_left, ahead_right, behind_left, behind_right
+def _look_around(padded: NDArray[np.int32], stride: int, around: NDArray[np.uint8]) -> None:
+    """The bytes of all corners. A corner is named by the pixel to its lower right, as all that follows names them."""
+    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
+    for r in range(rows + 1):
+        above, below = padded[r], padded[r + 1]
+        line = around[r * stride : r * stride + cols + 1]
+        for c in range(cols + 1):
+            nw, ne, sw, se = above[c], above[c + 1], below[c], below[c + 1]
+            up, right, down, left = np.uint8(nw != ne), np.uint8(ne != se), np.uint8(se != sw), np.uint8(sw != nw)
+            # where the border on the right goes on from the left, nothing begins
+            begins = right & np.uint8(se > 0) & (down | (left ^ np.uint8(1)))
+            line[c] = (
+                up
+                | (right << np.uint8(1))
+                | (down << np.uint8(2))
+                | (left << np.uint8(3))
+                | (np.uint8(nw != se) << np.uint8(4))
+                | (np.uint8(ne != sw) << np.uint8(5))
+                | (begins << np.uint8(7))
+            )
+        line[0] |= np.uint8(_RIM)
+        line[cols] = (line[cols] | np.uint8(_RIM)) & np.uint8(_BEGINS - 1)  # what begins here is another block's
+        if r == 0 or r == rows:
+            for c in range(cols + 1):
+                line[c] |= np.uint8(_RIM)
+                if r == rows:
+                    line[c] &= np.uint8(_BEGINS - 1)
 
 
 @njit(nogil=True, cache=True)
-def _code(flat: NDArray[np.int32], stride: int, at: int, row: int, col: int) -> int:
-    """The code of the vertex at a corner."""
-    nw, ne, sw, se = flat[at - stride - 1], flat[at - stride], flat[at - 1], flat[at]
-    borders = int(nw != ne) + int(ne != se) + int(se != sw) + int(sw != nw)
-    fixed = borders > 2 or nw == OUTSIDE or ne == OUTSIDE or sw == OUTSIDE or se == OUTSIDE
-    return (row << 32) | (col << 1) | int(fixed)
+def _count(around: NDArray[np.uint8]) -> tuple[int, int]:
+    """Vertices at most, without those that close rings; and corners where a ring may begin."""
+    words = around.view(np.uint64)
+    vertices: Any = 0
+    turns: Any = 0
+    for w in range(len(words)):
+        if words[w] != 0:
+            for at in range(8 * w, 8 * w + 8):
+                byte = np.int64(around[at])
+                n = (byte & 1) + (byte >> 1 & 1) + (byte >> 2 & 1) + (byte >> 3 & 1)
+                # two borders in one line: one goes straight on, seen from both sides
+                vertices += 0 if byte & 15 == _UP | _DOWN or byte & 15 == _RIGHT | _LEFT else n
+                turns += byte >> 7
+    return vertices, turns
 
 
 @njit(nogil=True, cache=True)
 def _walk(
-    flat: NDArray[np.int32],
-    shape: tuple[int, int],
+    padded: NDArray[np.int32],
     offs: tuple[int, int],
+    stride: int,
+    around: NDArray[np.uint8],
+    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     first: int,
     first_heading: int,
-    seen: NDArray[np.bool_],
     codes: NDArray[np.int64],
-    n: int,
-) -> tuple[int, int, int]:
+    n: Any,
+) -> tuple[Any, Any]:
     """Walk from an edge until it comes again, or until the next edge belongs to another block.
 
-    Edges that go right are marked as they are walked, so that each is walked once.
+    Edges that go right are marked as walked.
 
     Returns:
-        Number of vertices so far; sum of column x row step; the edge that comes next.
+        Number of vertices so far, and the edge that comes next.
     """
-    rows, cols = shape
-    stride = cols + 2
-    step, ahead_left, ahead_right, behind_left, _ = _offsets(stride)
-    step_row = (0, 1, 0, -1)
-    step_col = (1, 0, -1, 0)
-    at, heading = first, first_heading
-    label = flat[at + ahead_right[heading]]
-    row, col = at // stride - 1, at % stride - 1
-    area = 0
+    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
+    table, to, move = steps
+    at: Any = first
+    heading: Any = first_heading
+    code: Any = ((at // stride + offs[0]) << 32) | ((at % stride + offs[1]) << 1)
+    if heading == 0:
+        around[at] &= np.uint8(_BEGINS - 1)
     while True:
+        at += to[heading]
+        code += move[heading]
+        byte = np.int64(around[at])
+        entry = np.int64(table[heading << 7 | (byte & (_BEGINS - 1))])
+        heading = entry & _HEADING
+        codes[n] = code | (entry >> 3)
+        if byte & _RIM:
+            row, col = at // stride, at % stride
+            if row == 0 or col == 0 or row == rows or col == cols:
+                for i in range(2):
+                    for j in range(2):
+                        if padded[row + i, col + j] == OUTSIDE:
+                            codes[n] = code | 1
+                row, col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
+                if row < 0 or row >= rows or col < 0 or col >= cols:  # the pixel on the right of the next edge
+                    n += entry >> 2 & 1
+                    break
+        n += entry >> 2 & 1
         if heading == 0:
-            seen[at] = True
-        at += step[heading]
-        row += step_row[heading]
-        col += step_col[heading]
-        area += (col + offs[1]) * step_row[heading]
-        left = flat[at + ahead_left[heading]]
-        vertex = True
-        if left == label:
-            heading = (heading + 3) & 3
-        elif flat[at + ahead_right[heading]] != label:
-            heading = (heading + 1) & 3
-        else:  # straight on; with the same region on the left there is no vertex
-            vertex = flat[at + behind_left[heading]] != left
-        if vertex:
-            codes[n] = _code(flat, stride, at, row + offs[0], col + offs[1])
-            n += 1
+            around[at] = byte & (_BEGINS - 1)
         if at == first and heading == first_heading:
             break
-        right_row, right_col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
-        if right_row < 0 or right_row >= rows or right_col < 0 or right_col >= cols:
-            break
-    return n, area, ((row + offs[0]) << 33) | ((col + offs[1]) << 2) | heading
+    return n, code << 1 | heading
 
 
 @njit(nogil=True, cache=True)
 def _trace_rings(
     padded: NDArray[np.int32],
-    row_off: int,
-    col_off: int,
-    seen: NDArray[np.bool_],
+    offs: tuple[int, int],
+    stride: int,
+    around: NDArray[np.uint8],
+    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     codes: NDArray[np.int64],
     offsets: NDArray[np.int64],
     labels: NDArray[np.int32],
-    areas: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> int:
     """All rings within the block, in the row-major order of their first edges.
 
     Every ring has an edge that goes right along the top of a pixel; the first of them in row-major order begins at a
-    turn, so the walk starts and ends at a vertex.
+    turn, so the walk starts and ends at a vertex. Chains are walked before, so what was not walked is a ring's.
     """
-    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
-    stride = cols + 2
-    flat = padded.ravel()  # a view
-    n = 0
+    words = around.view(np.uint64)
+    n: Any = 0
     k = 0
-    for r in range(rows):
-        for c in range(cols):
-            at = (r + 1) * stride + c + 1
-            label = flat[at]
-            if label <= 0 or flat[at - stride] == label or seen[at]:
+    for w in range(len(words)):
+        if words[w] & np.uint64(0x8080808080808080) == 0:
+            continue
+        for at in range(8 * w, 8 * w + 8):
+            if around[at] & np.uint8(_BEGINS) == 0:
                 continue
-            codes[n] = _code(flat, stride, at, r + row_off, c + col_off)
-            n, areas[k], ends[k, 1] = _walk(flat, (rows, cols), (row_off, col_off), at, 0, seen, codes, n + 1)
-            ends[k, 0] = ends[k, 1]
-            labels[k] = label
+            begin = n
+            n, ends[k, 0] = _walk(padded, offs, stride, around, steps, at, 0, codes, n + 1)
+            ends[k, 1] = ends[k, 0]
+            codes[begin] = codes[n - 1]
+            labels[k] = padded[at // stride + 1, at % stride + 1]
             k += 1
             offsets[k] = n
     return k
@@ -234,46 +270,46 @@ def _trace_rings(
 @njit(nogil=True, cache=True)
 def _trace_chains(
     padded: NDArray[np.int32],
-    row_off: int,
-    col_off: int,
-    seen: NDArray[np.bool_],
+    offs: tuple[int, int],
+    stride: int,
+    around: NDArray[np.uint8],
+    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     codes: NDArray[np.int64],
     offsets: NDArray[np.int64],
     labels: NDArray[np.int32],
-    areas: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> int:
     """All chains: they begin with the edges of pixels along the block's sides that go on from another block."""
     rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
-    stride = cols + 2
-    flat = padded.ravel()
-    _, ahead_left, _, behind_left, behind_right = _offsets(stride)
     begin_row, begin_col = (0, 0, 1, 1), (0, 1, 1, 0)  # where the edge of a pixel begins, by heading
+    # from there, by heading: the pixels ahead on the left, behind on the left and behind on the right
+    ahead_left = ((-1, 0), (0, 0), (0, -1), (-1, -1))
+    behind_left = ((-1, -1), (-1, 0), (0, 0), (0, -1))
+    behind_right = ((0, -1), (-1, -1), (-1, 0), (0, 0))
     n = 0
     k = 0
     for r in range(rows):
         inner = 0 < r < rows - 1
         for c in range(0, cols, max(1, cols - 1) if inner else 1):
-            label = flat[(r + 1) * stride + c + 1]
+            label = padded[r + 1, c + 1]
             if label <= 0:
                 continue
             for heading in range(4):
                 row, col = r + begin_row[heading], c + begin_col[heading]
-                at = (row + 1) * stride + col + 1
-                if flat[at + ahead_left[heading]] == label:
+                i, j = ahead_left[heading]
+                if padded[row + i + 1, col + j + 1] == label:
                     continue  # no border
                 # the pixel on the right of the edge before this one
-                if flat[at + behind_left[heading]] == label:
-                    before = at + behind_left[heading]
-                elif flat[at + behind_right[heading]] == label:
-                    before = at + behind_right[heading]
-                else:
-                    continue  # this pixel itself
-                before_row, before_col = before // stride - 1, before % stride - 1
-                if 0 <= before_row < rows and 0 <= before_col < cols:
+                i, j = behind_left[heading]
+                if padded[row + i + 1, col + j + 1] != label:
+                    i, j = behind_right[heading]
+                    if padded[row + i + 1, col + j + 1] != label:
+                        continue  # this pixel itself
+                if 0 <= row + i < rows and 0 <= col + j < cols:
                     continue
-                ends[k, 0] = ((row + row_off) << 33) | ((col + col_off) << 2) | heading
-                n, areas[k], ends[k, 1] = _walk(flat, (rows, cols), (row_off, col_off), at, heading, seen, codes, n)
+                ends[k, 0] = ((row + offs[0]) << 33) | ((col + offs[1]) << 2) | heading
+                at = row * stride + col
+                n, ends[k, 1] = _walk(padded, offs, stride, around, steps, at, heading, codes, n)
                 labels[k] = label
                 k += 1
                 offsets[k] = n

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import Block
-from geoseg.vector.label import OUTSIDE, Components
+from geoseg.vector.label import OUTSIDE, Runs
 
 __all__ = ["Grid", "Seams", "Sides", "sides_of", "unite"]
 
@@ -84,21 +84,20 @@ class Seams:
     0 for nodata, `OUTSIDE` beyond the map."""
 
 
-def sides_of(components: Components, features: NDArray[np.int32] | None = None) -> Sides:
+def sides_of(runs: Runs, features: NDArray[np.int32] | None = None) -> Sides:
     """What the neighbours of a block need to know of it.
 
     Args:
-        components: Of the block alone.
+        runs: Of the block alone.
         features: (n,) label of the feature of each component; by default each is its own.
     """
-    labels = components.labels
-    raw = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    raw = runs.sides
     touching = np.unique(np.concatenate(raw))
     touching = touching[touching > 0]
     along = tuple(np.where(side > 0, np.searchsorted(touching, side), -1).astype(np.int32) for side in raw)
     return Sides(
         labels=touching.astype(np.int32),
-        class_id=components.class_id[touching - 1],
+        class_id=runs.class_id[touching - 1],
         features=(touching if features is None else features[touching - 1]).astype(np.int32),
         along=(along[0], along[1], along[2], along[3]),
     )
