@@ -81,7 +81,9 @@ def row_units(
     begin = 0
     while begin < len(out):
         j = col_first[begin]
-        end = begin + int(np.searchsorted(col_first[begin:], j, side="right"))
+        end = begin + 1
+        while end < len(out) and col_first[end] == j:
+            end += 1
         a, b, c, d = line[j], line[j + 1], line[j + 2], line[j + 3]
         for k in range(begin, end):
             area = col_weights[k, 0] * a + col_weights[k, 1] * b + col_weights[k, 2] * c + col_weights[k, 3] * d

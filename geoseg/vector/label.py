@@ -5,6 +5,7 @@ large there are few of them, and eight pixels at a time are seen to begin none.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -152,11 +153,11 @@ def _find(flat: NDArray[np.uint8], shape: tuple[int, int], rows: NDArray[np.int6
 
 
 @njit(nogil=True, cache=True)
-def _root(parent: NDArray[np.int32], i: int) -> int:
+def _root(parent: NDArray[np.int32], i: Any) -> Any:
     """Root of a tree, with path halving."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
-        i = parent[i]
+        i = np.int64(parent[i])
     return i
 
 
@@ -181,14 +182,14 @@ def _label(
             begin, end = cols[k], cols[k + 1] if k + 1 < rows[r + 1] else n_cols
             v = flat[r * n_cols + begin]
             values[k] = v
-            label = 0
+            label: Any = np.int64(0)
             # runs above it: the last of them may lie above the next one, too
             while above < end_above:
                 if values[above] == v and v != nodata:
                     if label == 0:
-                        label = labels[above]
+                        label = np.int64(labels[above])
                     elif labels[above] != label:
-                        i, j = _root(parent, label), _root(parent, labels[above])
+                        i, j = _root(parent, label), _root(parent, np.int64(labels[above]))
                         if i < j:
                             parent[j] = i
                         else:
@@ -272,7 +273,7 @@ def _unite_diagonals(padded: NDArray[np.int32], class_id: NDArray[np.uint8], par
         for c in range(1, padded.shape[1] - 2):
             for a, b in ((padded[r, c], padded[r + 1, c + 1]), (padded[r, c + 1], padded[r + 1, c])):
                 if a > 0 and b > 0 and a != b and class_id[a - 1] == class_id[b - 1]:
-                    i, j = _root(parent, a), _root(parent, b)
+                    i, j = _root(parent, np.int64(a)), _root(parent, np.int64(b))
                     if i < j:
                         parent[j] = i
                     else:

@@ -193,7 +193,8 @@ def _list_half_edges(g: _Merging) -> None:
 @njit(nogil=True, cache=True)
 def _beyond(g: _Merging, h: int) -> int:
     """The region that a half-edge leads to."""
-    return _root(g.parent, g.edges[h >> 1, 1 - (h & 1)])
+    region: int = _root(g.parent, np.int64(g.edges[h >> 1, 1 - (h & 1)]))
+    return region
 
 
 @njit(nogil=True, cache=True)

@@ -186,8 +186,8 @@ def _walk(
     stride: int,
     around: NDArray[np.uint8],
     steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
-    first: int,
-    first_heading: int,
+    first: Any,
+    first_heading: Any,
     codes: NDArray[np.int64],
     n: Any,
 ) -> tuple[Any, Any]:
@@ -249,7 +249,7 @@ def _trace_rings(
     turn, so the walk starts and ends at a vertex. Chains are walked before, so what was not walked is a ring's.
     """
     words = around.view(np.uint64)
-    n: Any = 0
+    n: Any = np.int64(0)  # no literal: what is called with one is compiled for it, and once more
     k = 0
     for w in range(len(words)):
         if words[w] & np.uint64(0x8080808080808080) == 0:
@@ -258,7 +258,7 @@ def _trace_rings(
             if around[at] & np.uint8(_BEGINS) == 0:
                 continue
             begin = n
-            n, ends[k, 0] = _walk(padded, offs, stride, around, steps, at, 0, codes, n + 1)
+            n, ends[k, 0] = _walk(padded, offs, stride, around, steps, at, np.int64(0), codes, n + 1)
             ends[k, 1] = ends[k, 0]
             codes[begin] = codes[n - 1]
             labels[k] = padded[at // stride + 1, at % stride + 1]
@@ -286,7 +286,7 @@ def _trace_chains(
     ahead_left = ((-1, 0), (0, 0), (0, -1), (-1, -1))
     behind_left = ((-1, -1), (-1, 0), (0, 0), (0, -1))
     behind_right = ((0, -1), (-1, -1), (-1, 0), (0, 0))
-    n = 0
+    n: Any = np.int64(0)
     k = 0
     for r in range(rows):
         inner = 0 < r < rows - 1
