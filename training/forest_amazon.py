@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 import geoseg
 from geoseg.errors import GeosegError
-from geoseg.evaluate.bootstrap import intervals
-from geoseg.evaluate.scores import Margins, scores
+from geoseg.evaluate.scores import Margins
 from geoseg.jobs.train import train
 from geoseg.train.config import load_training
 from geoseg.train.fit import Machine
+from training.table import gains, table
 
 __all__ = ["compare", "main"]
 
@@ -127,16 +127,8 @@ def compare(data: Path, model: Path) -> str:
     for name, way in ways.items():
         counts = [_confusion(truth, way(tile, pixels)) for tile, pixels, truth in held]
         margins[name] = Margins.of(np.stack(counts))
-    lines = [f"{'':<24}{'accuracy':>24}{'mean IoU':>24}{'IoU forest':>12}{'IoU non-forest':>16}"]
-    for name, each in margins.items():
-        whole = _sum(each)
-        iou = each.agreed.sum(axis=0) / (each.reference + each.predicted - each.agreed).sum(axis=0)
-        lines.append(
-            f"{name:<24}{_with_interval(each, whole, 'accuracy'):>24}{_with_interval(each, whole, 'miou'):>24}"
-            f"{iou[0]:>12.3f}{iou[1]:>16.3f}"
-        )
-    lines += ["", *(_gain(margins, name) for name in list(margins)[:-1])]
-    return "\n".join(lines)
+    above = (f"mean IoU above {name}: {gain}" for name, gain in gains(margins, "geoseg").items())
+    return "\n".join([table(margins, ("forest", "non-forest")), "", *above])
 
 
 def _confusion(truth: Classes, mapped: Classes) -> NDArray[np.int64]:
@@ -144,41 +136,6 @@ def _confusion(truth: Classes, mapped: Classes) -> NDArray[np.int64]:
     seen = truth > 0
     pairs = (truth[seen].astype(np.int64) - 1) * 2 + (mapped[seen] - 1)
     return np.bincount(pairs, minlength=4).reshape(2, 2)
-
-
-def _sum(units: Margins) -> Margins:
-    return Margins(
-        agreed=units.agreed.sum(axis=0), reference=units.reference.sum(axis=0), predicted=units.predicted.sum(axis=0)
-    )
-
-
-def _with_interval(units: Margins, whole: Margins, measure: str) -> str:
-    between = intervals(units, lambda drawn: np.asarray(getattr(scores(drawn), measure)))
-    value = float(np.asarray(getattr(scores(whole), measure)))
-    return f"{value:.3f} ({float(between.low):.3f} to {float(between.high):.3f})"
-
-
-def _gain(margins: dict[str, Margins], name: str) -> str:
-    """How much higher the network's mean IoU is, tile by tile the same draws for both."""
-    ours, theirs = margins["geoseg"], margins[name]
-    both = Margins(
-        agreed=np.concatenate([ours.agreed, theirs.agreed], axis=1),
-        reference=np.concatenate([ours.reference, theirs.reference], axis=1),
-        predicted=np.concatenate([ours.predicted, theirs.predicted], axis=1),
-    )
-
-    def difference(drawn: Margins) -> NDArray[np.float64]:
-        halves = [
-            Margins(agreed=drawn.agreed[..., s], reference=drawn.reference[..., s], predicted=drawn.predicted[..., s])
-            for s in (slice(0, 2), slice(2, 4))
-        ]
-        return np.asarray(scores(halves[0]).miou) - np.asarray(scores(halves[1]).miou)
-
-    between = intervals(both, difference)
-    return (
-        f"mean IoU above {name}: {float(difference(_sum(both))):.3f} "
-        f"({float(between.low):.3f} to {float(between.high):.3f})"
-    )
 
 
 def main() -> int:
