@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geoseg.area.zones import Zones
     from geoseg.jobs.outcome import Options
     from geoseg.legend import Legend
+    from geoseg.scene.target import Target
     from geoseg.vector.min_area import MinArea
     from geoseg.vector.vectorizer import Outlines
 
@@ -37,6 +38,8 @@ __all__ = [
     "read_config",
     "segment_options",
     "segment_options_of",
+    "target_of",
+    "target_options",
     "trust_option",
     "zone_options",
     "zones_of",
@@ -345,6 +348,34 @@ def aoi_of(asked: dict[str, Any]) -> "Aoi | None":
     if len(bounds) != 4:
         raise click.UsageError(f"--bbox {box}: write west,south,east,north, such as --bbox=12.9,50.1,13.3,50.4")
     return bbox_aoi(bounds, crs or LON_LAT)
+
+
+def target_options(command: F) -> F:
+    """On which grid the maps of all scenes are wanted as one; `target_of` makes a value of them."""
+    for option in (
+        click.option("--dst-res", type=click.FloatRange(0, min_open=True), metavar="UNITS",
+                     help="Its pixels, in units of that CRS [as gdalwarp, of the finest scene]."),
+        click.option("--dst-crs", metavar="CRS",
+                     help="Also put the maps of all scenes on one grid, such as EPSG:3035: one class map with its "
+                          "polygons and areas, in the folder whole."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def target_of(asked: dict[str, Any]) -> "Target | None":
+    """The grid of ``--dst-crs`` and ``--dst-res``.
+
+    Raises:
+        ParameterError: If the CRS is not known, or none of a map.
+    """
+    if asked["dst_crs"] is None:
+        if asked["dst_res"] is not None:
+            raise click.UsageError("--dst-res is of no use without --dst-crs: give the CRS that it counts in")
+        return None
+    from geoseg.scene.target import Target
+
+    return Target(crs=asked["dst_crs"], resolution=asked["dst_res"])
 
 
 def legend_option(command: F) -> F:

@@ -3,7 +3,7 @@
 import gc
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,10 +27,17 @@ from geoseg.cli.options import (
     read_config,
     segment_options,
     segment_options_of,
+    target_of,
+    target_options,
     trust_option,
     zone_options,
     zones_of,
 )
+
+if TYPE_CHECKING:
+    from geoseg.jobs.outcome import SceneOutcome
+    from geoseg.jobs.plan import ScenePlan
+    from geoseg.scene.target import Target
 
 __all__ = ["run"]
 
@@ -53,6 +60,7 @@ __all__ = ["run"]
     help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named, the "
     "newest or that with least cloud is taken.",
 )
+@target_options
 @aoi_options
 @clouds_option
 @band_files_option
@@ -125,6 +133,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         zones=zones,
         mosaic=asked["mosaic"],
         aoi=aoi,
+        target=target_of(asked),
     )
     rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
@@ -139,7 +148,11 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
             if holder is not None:
                 talk.say(f"another run is at work there: {holder}; what it has finished of a scene is not counted")
             plans = plan_run(rasters, loaded, options, at_once=max(1, asked["workers"]), listen=talk)
-            return print_plans([(output, plans)], options, listen=talk)
+            planned = list(plans)
+            code = print_plans([(output, planned)], options, listen=talk)
+            if options.target is not None:
+                talk.say(_whole_said(planned, options.target))
+            return code
         with connect(
             workers=asked["workers"],
             scheduler=asked["scheduler"],
@@ -165,3 +178,19 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         show_areas(summary)
     sys.stdout.flush()
     return 1 if summary.n_failed else 0
+
+
+def _whole_said(planned: "list[ScenePlan | SceneOutcome]", target: "Target") -> str:
+    """What the one map of all scenes would be."""
+    from geoseg.jobs.plan import ScenePlan
+    from geoseg.jobs.words import counted
+    from geoseg.scene.target import target_grid
+
+    recipes = [plan.recipe for plan in planned if isinstance(plan, ScenePlan)]
+    if not recipes:
+        return f"no scene to put on one grid in {target.crs}"
+    grid = target_grid([r.geobox for r in recipes], target, names=[r.scene.id for r in recipes])
+    return (
+        f"one map of {counted(len(recipes), 'scene')} in {target.crs}: {grid.shape[1]} x {grid.shape[0]} px of "
+        f"{grid.affine.a:.10g} units of the CRS"
+    )

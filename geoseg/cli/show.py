@@ -38,9 +38,9 @@ def _is_number(value: object) -> bool:
 
 
 def show_areas(summary: Summary) -> None:
-    """Hectares and percent of each class, per scene."""
+    """Hectares and percent of each class, per scene, and of the one map of all."""
     rows: list[tuple[object, ...]] = []
-    for outcome in summary.outcomes:
+    for outcome in (*summary.outcomes, *(() if summary.whole is None else (summary.whole,))):
         for area in () if outcome.table is None else read_rows(outcome.table):
             if area["pixels"] != "0":
                 hectares, percent, conf = (

@@ -13,6 +13,7 @@ from geoseg.inference.recipe import Choices
 from geoseg.jobs.plan import check_block_size
 from geoseg.outputs.tables import read_areas
 from geoseg.scene.mosaic_order import Priority
+from geoseg.scene.target import Target
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.vectorizer import Outlines
 
@@ -51,6 +52,8 @@ class Options:
     """Whether files that touch or overlap are one scene, and which of them goes first."""
     aoi: Aoi | None = None
     """What of the scenes is wanted; all by default."""
+    target: Target | None = None
+    """The grid on which the maps of all scenes are wanted as one, too."""
     overwrite: bool = False
     """Replace finished outputs."""
     restart: bool = False
@@ -146,11 +149,13 @@ class Summary:
     """One per input, in their order."""
     seconds: float
     """Of the whole run, planning included."""
+    whole: SceneOutcome | None = None
+    """What became of the one map of all scenes, where it was asked for."""
 
     @property
     def n_failed(self) -> int:
-        """Inputs that failed."""
-        return self._count("failed")
+        """Inputs that failed, and the one map of all if it did."""
+        return self._count("failed") + (self.whole is not None and self.whole.status == "failed")
 
     @property
     def n_outside(self) -> int:

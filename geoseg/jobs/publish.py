@@ -1,7 +1,6 @@
 """The task that turns a scene's finished parts into its outputs, all appearing together."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,6 @@ from rasterio.errors import RasterioIOError
 
 from geoseg import __version__
 from geoseg.area.class_areas import class_table
-from geoseg.area.zone_areas import zone_areas
 from geoseg.errors import PartError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
@@ -19,17 +17,11 @@ from geoseg.jobs.block import Computed, pixel_areas
 from geoseg.jobs.cluster import helpers
 from geoseg.jobs.mapping_unit import merge_parts
 from geoseg.jobs.outcome import Options
-from geoseg.jobs.polygons import patches_only, scene_vectorizer
-from geoseg.outputs.aside import Published
-from geoseg.outputs.cog import write_class_cog, write_confidence_cog, write_probability_cog
+from geoseg.jobs.products import MapProduct, Named, write_products
 from geoseg.outputs.parts import Part, check_part
 from geoseg.outputs.stac import ItemInfo, write_item
 from geoseg.outputs.staging import staging
-from geoseg.outputs.tables import write_areas
-from geoseg.outputs.vectors import FORMATS, write_polygons
-from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import current_fingerprint
-from geoseg.vector.vectorizer import Drawn, Outlines
 
 __all__ = ["DamagedPartsError", "SceneResult", "damaged_blocks", "publish_scene"]
 
@@ -113,42 +105,20 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
         if options.min_area is not None:
             parts, totals = merge_parts(parts, options.min_area, geobox, legend.nodata, executor)
         table = class_table(totals, legend, pixel_areas(geobox).unit_m2, expected=computed.expected)
-        named = _Names(stage, folder.name)
-        change = recipe.model.card.dates > 1
-        assets = _write_rasters(named, parts, recipe, metadata, probabilities=options.probabilities)
-        drawn = Drawn() if options.formats else None
-        if drawn is not None:
-            vectorizer = scene_vectorizer(
-                geobox,
-                legend,
-                options.outlines,
-                classes=named(f"{recipe.model.map_name}.tif"),
-                confidence=named("confidence.tif"),
-                probabilities=named("probabilities.tif") if options.probabilities else None,
-            )
-            if change:
-                vectorizer = patches_only(vectorizer)
-            features = vectorizer.features(executor, at_once=at_once, drawn=drawn)
-            for i, name in enumerate(options.formats):
-                # the first format is the main one; further ones say which they are
-                assets["polygons" if i == 0 else f"polygons_{name}"] = write_polygons(
-                    features,
-                    named(f"polygons{FORMATS[name].suffix}"),
-                    format=name,
-                    legend=vectorizer.legend,
-                    metadata=metadata,
-                    **({"layer": "change"} if change else {}),
-                )
-        assets["areas"] = write_areas(table, named("areas.csv"))
-        notes = _notes(options.outlines, drawn)
-        if options.zones is not None:
-            zones = zone_areas(open_class_raster(named(f"{recipe.model.map_name}.tif"), legend=legend), options.zones)
-            assets["zones"] = write_areas(zones.table, named("zones.csv"))
-            notes = (*notes, *(note for note in zones.notes if note not in options.zones.notes))
+        product = MapProduct(
+            geobox=geobox,
+            legend=legend,
+            parts=parts,
+            table=table,
+            metadata=metadata,
+            name=recipe.model.map_name,
+            probabilities=options.probabilities,
+        )
+        written = write_products(product, Named(stage, folder.name), options, executor, at_once)
         # the item last: a folder that has it is complete
         write_item(
             stage / f"{folder.name}.json",
-            assets,
+            written.assets,
             ItemInfo(
                 id=folder.name,
                 geobox=geobox,
@@ -162,7 +132,7 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
                 source=recipe.scene.href,
             ),
         )
-    return SceneResult(folder=folder, n_polygons=None if drawn is None else drawn.n, notes=notes)
+    return SceneResult(folder=folder, n_polygons=written.n_polygons, notes=written.notes)
 
 
 def _is_of(folder: Path, recipe: Recipe) -> bool:
@@ -172,44 +142,3 @@ def _is_of(folder: Path, recipe: Recipe) -> bool:
             return bool(dataset.tags().get("GEOSEG_KEY") == recipe.key)
     except RasterioIOError:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Paths of a scene's outputs in the staging folder."""
-
-    stage: Path
-    scene_id: str
-
-    def __call__(self, ending: str) -> Path:
-        return self.stage / f"{self.scene_id}_{ending}"
-
-
-def _write_rasters(
-    named: _Names, parts: Sequence[Part], recipe: Recipe, metadata: dict[str, str], *, probabilities: bool
-) -> dict[str, Published]:
-    geobox, legend = recipe.geobox, recipe.legend
-    with ThreadPoolExecutor(2) as pool:
-        classes = pool.submit(
-            write_class_cog,
-            named(f"{recipe.model.map_name}.tif"),
-            parts,
-            geobox=geobox,
-            legend=legend,
-            metadata=metadata,
-            **({"description": "land-cover change"} if recipe.model.card.dates > 1 else {}),
-        )
-        confidence = pool.submit(write_confidence_cog, named("confidence.tif"), parts, geobox=geobox, metadata=metadata)
-        assets: dict[str, Published] = {recipe.model.map_name: classes.result(), "confidence": confidence.result()}
-    if probabilities:
-        assets["probabilities"] = write_probability_cog(
-            named("probabilities.tif"), parts, geobox=geobox, legend=legend, metadata=metadata
-        )
-    return assets
-
-
-def _notes(outlines: Outlines, drawn: Drawn | None) -> tuple[str, ...]:
-    """What drawing did to the areas."""
-    if drawn is None or drawn.area_change is None or not (outlines.smooth or outlines.simplify is not None):
-        return ()
-    return (str(drawn.area_change),)

@@ -14,9 +14,11 @@ from geoseg.jobs.cluster import Pool
 from geoseg.jobs.journal import Journal
 from geoseg.jobs.lock import STATE, hold
 from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome, Summary
+from geoseg.jobs.places_run import PlaceJob, tell, work_on_places
 from geoseg.jobs.plan import ScenePlan, plan_blocks
 from geoseg.jobs.run_records import write_run_records
 from geoseg.jobs.runner import Runner, named
+from geoseg.jobs.whole import WHOLE, whole_map
 from geoseg.models.at_gsd import at_gsd_of
 from geoseg.models.load import Model
 from geoseg.outputs.names import safe_name
@@ -53,7 +55,7 @@ def plan_run(
         at_once: Blocks that can compute at the same time.
         listen: Told what was decided.
     """
-    taken = set(_OWN_NAMES)
+    taken = {*_OWN_NAMES, *(() if options.target is None else (WHOLE,))}
     if options.mosaic is not None:
         yield from _plan_mosaics(rasters, model, options, at_once, listen, taken)
         return
@@ -233,6 +235,35 @@ def run(
             message = f"{printable(href)}: not begun: {runner.lost}"
             outcomes.append(SceneOutcome(href=href, id="", status="failed", error=message))
         done = tuple(sorted(outcomes, key=lambda o: order[o.href]))
-        summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began)
+        whole = _whole(done, output, model, options, pool, listen)
+        summary = Summary(output=output, outcomes=done, seconds=time.monotonic() - began, whole=whole)
         write_run_records(summary, model, options, started)
     return summary
+
+
+def _whole(
+    outcomes: Sequence[SceneOutcome], output: Path, model: Model, options: Options, pool: Pool, listen: Listener
+) -> SceneOutcome | None:
+    """The one map of all scenes that are finished, where it is asked for; what became of it."""
+    target = options.target
+    finished = [o for o in outcomes if o.status in ("done", "unchanged")]
+    if target is None or not finished:
+        return None
+    for missing in (o for o in outcomes if o.status == "failed"):
+        text = f"without {printable(without_query(missing.href))}, which failed: run again when it is mended"
+        listen(Event(kind="note", scene=target.name, text=text))
+    listen(Event(kind="publishing", scene=target.name))
+    if (output / WHOLE).is_dir():
+        clean_leftovers(output / WHOLE)
+    folders = [output / o.id for o in finished]
+    legend = options.choices.decision.legend(model.legend)
+    job = PlaceJob(
+        name=target.name,
+        inputs=(str(output),),
+        function=whole_map,
+        arguments=(folders, output / WHOLE / target.name, target, legend, options),
+        table="areas",
+    )
+    (outcome,) = work_on_places([job], pool)
+    tell(outcome, listen)
+    return outcome

@@ -34,7 +34,7 @@ def write_run_records(summary: Summary, model: Model, options: Options, started:
         write_combined_areas(tables, folder / "areas.csv", without=() if options.probabilities else ("expected_ha",))
     write_run_page(
         folder / "report.html",
-        [_line(o) for o in summary.outcomes],
+        [_line(o) for o in (*(() if summary.whole is None else (summary.whole,)), *summary.outcomes)],
         options.choices.decision.legend(model.legend),
         title=f"{folder.resolve().name}: maps by {model.card.name}",
         facts={
@@ -79,19 +79,21 @@ def _record(summary: Summary, model: Model, options: Options, started: datetime)
         "versions": versions(),
         "model": {"name": model.card.name, "version": model.card.version, "digest": model.digest},
         "options": options.as_asked,
-        "scenes": [
-            {
-                "id": o.id,
-                "input": _named(o),
-                "status": o.status,
-                "error": o.error,
-                "seconds": round(o.seconds, 3),
-                "pixels": o.pixels,
-                "blocks": o.n_blocks,
-                "resumed": o.n_resumed,
-                "polygons": o.n_polygons,
-                "notes": list(o.notes),
-            }
-            for o in summary.outcomes
-        ],
+        "scenes": [_became(o) for o in summary.outcomes],
+        **({} if summary.whole is None else {"whole": _became(summary.whole)}),
+    }
+
+
+def _became(outcome: SceneOutcome) -> dict[str, Any]:
+    return {
+        "id": outcome.id,
+        "input": _named(outcome),
+        "status": outcome.status,
+        "error": outcome.error,
+        "seconds": round(outcome.seconds, 3),
+        "pixels": outcome.pixels,
+        "blocks": outcome.n_blocks,
+        "resumed": outcome.n_resumed,
+        "polygons": outcome.n_polygons,
+        "notes": list(outcome.notes),
     }
