@@ -39,7 +39,8 @@ from scipy.ndimage import uniform_filter
 from geoseg.errors import GeosegError
 from geoseg.evaluate.scores import Margins
 from geoseg.jobs.cluster import connect
-from geoseg.jobs.evaluate_model import LabelledScenes, evaluate_model
+from geoseg.jobs.evaluate_model import LabelledScenes, evaluate_model, temperature_of
+from geoseg.jobs.evaluate_model import write_card as write_calibrated
 from geoseg.jobs.train import train
 from geoseg.models.card import card_from_yaml
 from geoseg.models.load import load_model
@@ -50,7 +51,19 @@ from geoseg.train.fit import Machine
 from training.dubai_scenes import CLASSES, NOT_LABELLED, Picture, averaged, most, pictures, scenes, write_classes
 from training.table import gains, margins_of, scored, table
 
-__all__ = ["COARSER", "SETTINGS", "SHARES_GROUND", "compare", "main", "prepare", "ship", "simple_ways", "train_model"]
+__all__ = [
+    "COARSER",
+    "SETTINGS",
+    "SHARES_GROUND",
+    "calibrate",
+    "compare",
+    "draw",
+    "main",
+    "prepare",
+    "ship",
+    "simple_ways",
+    "train_model",
+]
 
 SETTINGS: Final = Path(__file__).parent / "dubai_cover.yaml"
 SHARES_GROUND: Final = ("tile1_part001",)
@@ -113,6 +126,25 @@ def ship(trained: Path, out: Path) -> None:
     halves = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     written = write_weights(halves, _made(out) / WEIGHTS)
     write_card(card_from_yaml(trained / CARD).model_copy(update={"weights_sha256": written.sha256}), out / CARD)
+
+
+def calibrate(data: Path, work: Path, out: Path) -> float:
+    """Write the temperature into the card that makes confidence right on the pictures that chose the epoch."""
+    validation = load_training(SETTINGS, {}, folder=Path.cwd()).spec.split.val
+    assert isinstance(validation, tuple)
+    if not (work / "choose").is_dir():
+        with tempfile.TemporaryDirectory(dir=_made(work)) as aside:
+            scenes([p for p in pictures(data / "train") if p.name in validation], Path(aside) / "choose")
+            (Path(aside) / "choose").rename(work / "choose")
+    model = load_model(out)
+    tried = LabelledScenes(
+        model=model,
+        rasters=tuple(str(file) for file in sorted((work / "choose" / "images").glob("*.tif"))),
+        labels=str(work / "choose" / "labels"),
+    )
+    fitted = temperature_of(tried, listen=lambda _: None)
+    write_calibrated(model, fitted, out / CARD)
+    return fitted.value
 
 
 def _colours(pixels: Floats) -> Floats:
@@ -193,16 +225,24 @@ def _by_pixel(fitted: Any, numbers: Numbers) -> Way:
     return way
 
 
-def compare(data: Path, work: Path, model: Path) -> dict[str, Margins]:
-    """The margins (picture, class) of each way on the pictures of ``val/``; their maps stay in ``work/maps``."""
+def compare(data: Path, work: Path, model: Path, *, pixels: int = _PIXELS, trees: int = _TREES) -> dict[str, Margins]:
+    """The margins (picture, class) of each way on the pictures of ``val/``; their maps stay in ``work/maps``.
+
+    Args:
+        data: The set.
+        work: Where `prepare` was.
+        model: Folder of the model.
+        pixels: See `simple_ways`.
+        trees: See `simple_ways`.
+    """
     labels = work / "val" / "labels"
     read = []
     for picture in _chosen(data / "train"):
-        pixels, classes = picture.read()
-        read.append((averaged(pixels, COARSER), most(classes, COARSER)))
+        bands, classes = picture.read()
+        read.append((averaged(bands, COARSER), most(classes, COARSER)))
     held = pictures(data / "val")
     found = {}
-    for name, way in simple_ways(read):
+    for name, way in simple_ways(read, pixels=pixels, trees=trees):
         print(f"mapping by {name}", flush=True)
         folder = _made(work / "maps" / name.replace(", ", "-").replace(" ", "-"))
         for picture in held:
@@ -217,6 +257,9 @@ def compare(data: Path, work: Path, model: Path) -> dict[str, Margins]:
     with connect() as pool:
         result = evaluate_model(tried, pool=pool, maps=work / "maps" / "geoseg", output=None, listen=lambda _: None)
     found["geoseg"] = margins_of(result.evaluation)
+    known = result.evaluation.reliability
+    if known is not None:
+        print(f"confidence: expected calibration error {known.ece:.3f}, too high by {known.overconfidence:.3f}")
     return found
 
 
@@ -264,6 +307,7 @@ def main() -> int:
         prepare(options.data, options.work)
         if not (options.out / CARD).is_file():
             ship(train_model(options.work, threads=options.threads), options.out)
+            print(f"temperature {calibrate(options.data, options.work, options.out):.4f}")
         ways = compare(options.data, options.work, options.out)
         print(table(ways, CLASSES))
         for name, gain in gains(ways, "geoseg").items():
