@@ -95,6 +95,7 @@ _TEMPORAL = ("prior", "training_shares", "decode", "fill_gaps")
 @legend_option
 @cluster_options
 @click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options.")
+@click.option("--restart", is_flag=True, help="Go through again what a run that died had finished of a place.")
 @talk_options
 def series(maps: tuple[str, ...], output: Path, **asked: Any) -> int:
     """When land changed, how often, and what it is, over three dates or more.
@@ -132,6 +133,7 @@ def series(maps: tuple[str, ...], output: Path, **asked: Any) -> int:
         maps=asked["keep_maps"],
         picture=asked["picture"],
         overwrite=asked["overwrite"],
+        restart=asked["restart"],
     )
     dates = None if asked["dates"] is None else parse_dates(asked["dates"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:

@@ -31,6 +31,11 @@ class BlockResult:
     expected: ExpectedTotals | None = None
     """Probabilities times areas of each class, where probabilities are made."""
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All files of the block."""
+        return (self.part,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:

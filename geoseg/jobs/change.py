@@ -12,7 +12,7 @@ from geoseg.change.images import images_of
 from geoseg.change.maps import ClassSource, source_of_file
 from geoseg.errors import InputError, PartError, SceneError, printable
 from geoseg.jobs.change_blocks import Compared, compare_blocks, recount_parts
-from geoseg.jobs.change_journal import ChangeJournal, forget_journal, journal_folder
+from geoseg.jobs.change_journal import REPAIRS, ChangeJournal, forget_journal, journal_folder
 from geoseg.jobs.change_maps import find_map, soft_rules
 from geoseg.jobs.change_options import ChangeOptions, ChangeResult, MapInput
 from geoseg.jobs.change_publish import Publisher
@@ -26,9 +26,6 @@ from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
 
 __all__ = ["change_pair"]
-
-_REPAIRS = 3
-"""Times that damaged parts are compared again: a disk that damages them again and again is no place."""
 
 
 def change_pair(
@@ -84,7 +81,7 @@ def change_pair(
         ChangeJournal(journal_folder(output, parts_key, restart=options.restart)) as journal,
     ):
         notes += journal.notes
-        for repair in range(_REPAIRS + 1):
+        for repair in range(REPAIRS + 1):
             compared, sources = _compared(sources, options, parts_key, journal, executor)
             if not repair and compared.n_resumed:
                 n = len(compared.parts)
@@ -109,7 +106,7 @@ def change_pair(
                 break
             except PartError:
                 damaged = damaged_blocks(compared.parts)
-                if not damaged or repair == _REPAIRS:
+                if not damaged or repair == REPAIRS:
                     raise
                 notes.append(f"{len(damaged)} finished blocks were damaged on the disk and are compared again")
                 journal.drop(compared.scene, damaged)

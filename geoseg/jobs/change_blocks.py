@@ -14,7 +14,7 @@ from geoseg.change.comparison import Comparison
 from geoseg.change.transitions import Transitions
 from geoseg.errors import PartError, printable
 from geoseg.inference.lattice import TILE, Block, blocks
-from geoseg.jobs.change_journal import ChangeJournal, ComparedBlock
+from geoseg.jobs.change_journal import ChangeJournal, ComparedBlock, finish_blocks
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part, PartWriter, iter_strips
 
@@ -94,15 +94,7 @@ def compare_blocks(
     waiting = [block for block in cut if block not in finished]
     folder = journal.folder(scene)
     futures = [executor.submit(change_block, comparison, b, folder / f"{b.row_off}_{b.col_off}.tif") for b in waiting]
-    try:
-        for future in as_completed(futures):
-            result = future.result()
-            crash_point("block_done")
-            journal.add(scene, result)
-            crash_point("block_journaled")
-    finally:
-        for future in futures:  # after an error, what has not begun is of no use
-            future.cancel()
+    finish_blocks(futures, journal, scene)
     parts, lacking = [], (set[int](), set[int]())
     counts = plain = Transitions.zero(len(comparison.common.legend))
     for result in journal.results(scene):

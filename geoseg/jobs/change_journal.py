@@ -1,6 +1,11 @@
-"""The finished blocks of comparisons that are not finished: the journal of runs, with counts of pairs of classes."""
+"""The finished blocks of comparisons that are not finished: the journal of runs, with counts of pairs of classes.
+
+Where series keep theirs, too.
+"""
 
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +17,24 @@ from numpy.typing import NDArray
 from geoseg.area.sums import Sums
 from geoseg.change.transitions import Transitions
 from geoseg.errors import OutputError, printable
-from geoseg.jobs.journal import PartJournal
+from geoseg.jobs.journal import PartJournal, R
 from geoseg.jobs.lock import STATE
+from geoseg.outputs.crash import crash_point
 from geoseg.outputs.parts import Part
 
-__all__ = ["ChangeJournal", "ComparedBlock", "forget_journal", "journal_folder"]
+__all__ = [
+    "REPAIRS",
+    "ChangeJournal",
+    "ComparedBlock",
+    "finish_blocks",
+    "forget_journal",
+    "journal_folder",
+    "sums_from_dict",
+    "sums_to_dict",
+]
 
+REPAIRS = 3
+"""Times that damaged parts are made again: a disk that damages them again and again is no place."""
 _SUMS = ("pixels", "units", "conf_sum", "conf_pixels")
 
 
@@ -34,6 +51,11 @@ class ComparedBlock:
     lacking: tuple[tuple[int, ...], tuple[int, ...]]
     """Class values of either map that its legend lacks."""
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All files of the block."""
+        return (self.part,)
+
 
 class ChangeJournal(PartJournal[ComparedBlock]):
     """Of one comparison."""
@@ -44,8 +66,8 @@ class ChangeJournal(PartJournal[ComparedBlock]):
         return {
             "part": result.part.to_dict() | {"path": result.part.path.name},
             "classes": result.counts.n_classes,
-            "counts": _sums_to_dict(result.counts.sums),
-            "plain": _sums_to_dict(result.plain.sums),
+            "counts": sums_to_dict(result.counts.sums),
+            "plain": sums_to_dict(result.plain.sums),
             "lacking": result.lacking,
         }
 
@@ -54,7 +76,7 @@ class ChangeJournal(PartJournal[ComparedBlock]):
         """The way back."""
         n, part, lacking = values["classes"], values["part"], values["lacking"]
         counts, plain = (
-            Transitions(n_classes=n, sums=_sums_from_dict(values[name], (n + 1) ** 2)) for name in ("counts", "plain")
+            Transitions(n_classes=n, sums=sums_from_dict(values[name], (n + 1) ** 2)) for name in ("counts", "plain")
         )
         return ComparedBlock(
             part=Part.from_dict(part | {"path": str(folder / part["path"])}),
@@ -92,12 +114,27 @@ def forget_journal(output: Path) -> None:
             folder.rmdir()
 
 
-def _sums_to_dict(sums: Sums) -> dict[str, list[int]]:
+def finish_blocks(futures: Sequence["Future[R]"], journal: PartJournal[R], scene: str) -> None:
+    """Write down blocks as they are finished; after an error, those that have not begun are of no use."""
+    try:
+        for future in as_completed(futures):
+            result = future.result()
+            crash_point("block_done")
+            journal.add(scene, result)
+            crash_point("block_journaled")
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def sums_to_dict(sums: Sums) -> dict[str, list[int]]:
+    """Sums as plain values: of the groups that have pixels."""
     present: NDArray[np.int64] = np.flatnonzero(sums.pixels)
     return {"pairs": present.tolist()} | {name: getattr(sums, name)[present].tolist() for name in _SUMS}
 
 
-def _sums_from_dict(values: dict[str, list[int]], n: int) -> Sums:
+def sums_from_dict(values: dict[str, list[int]], n: int) -> Sums:
+    """The way back, to sums of ``n`` groups."""
     sums = Sums.zeros(n)
     for name in _SUMS:
         getattr(sums, name)[values["pairs"]] = values[name]

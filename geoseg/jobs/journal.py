@@ -25,7 +25,7 @@ from geoseg.inference.lattice import Block
 from geoseg.jobs.block import BlockResult
 from geoseg.outputs.parts import Part
 
-__all__ = ["Journal", "PartJournal", "finished_blocks", "parts_folder"]
+__all__ = ["Journal", "PartJournal", "R", "finished_blocks", "parts_folder"]
 
 _VERSION = 1
 _NAME = "journal.sqlite"
@@ -47,8 +47,8 @@ class _Finished(Protocol):
     """What a finished block leaves, whatever was made of it."""
 
     @property
-    def part(self) -> Part:
-        """Its file."""
+    def parts(self) -> tuple[Part, ...]:
+        """Its files, all of this block."""
         ...
 
 
@@ -139,7 +139,12 @@ class PartJournal(ABC, Generic[R]):
                     self._db.execute("INSERT OR REPLACE INTO scenes VALUES (?, ?, ?, ?)", (scene, key, *cut))
             folder.mkdir(parents=True, exist_ok=True)
             # results are as large as a scene has blocks, so they are not held
-            finished = {result.part.path.name: result.part.block for result in self.results(scene) if _is_there(result)}
+            finished = {
+                part.path.name: part.block
+                for result in self.results(scene)
+                if _is_there(result)
+                for part in result.parts
+            }
             for file in folder.iterdir():
                 if file.name not in finished:
                     file.unlink()
@@ -152,7 +157,7 @@ class PartJournal(ABC, Generic[R]):
             OutputError: If that fails: the block counts as not finished then.
         """
         text = json.dumps(self.to_dict(result), separators=(",", ":"))
-        block = result.part.block
+        block = result.parts[0].block
         row = (scene, block.row_off, block.col_off, text, zlib.crc32(text.encode()))
         with _said(self._state), self._db:
             self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", row)
@@ -317,6 +322,6 @@ def _read(
 
 def _is_there(result: _Finished) -> bool:
     try:
-        return result.part.path.stat().st_size == result.part.size
+        return all(part.path.stat().st_size == part.size for part in result.parts)
     except OSError:
         return False

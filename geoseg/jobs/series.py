@@ -2,20 +2,25 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.change.maps import source_of_file
+from geoseg.change.maps import ClassSource, source_of_file
 from geoseg.change.series import Series, Timeline
-from geoseg.errors import InputError, SceneError, printable
+from geoseg.errors import InputError, PartError, SceneError, printable
+from geoseg.jobs.change_journal import REPAIRS, forget_journal, journal_folder
 from geoseg.jobs.change_maps import find_map, soft_rules
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.cluster import helpers
-from geoseg.jobs.finished import parts_folder, standing
-from geoseg.jobs.series_blocks import go_through
+from geoseg.jobs.finished import standing
+from geoseg.jobs.publish import damaged_blocks
+from geoseg.jobs.series_blocks import GoneThrough, go_through
+from geoseg.jobs.series_journal import SeriesJournal
 from geoseg.jobs.series_options import SeriesOptions, SeriesResult
 from geoseg.jobs.series_publish import SeriesPublisher
+from geoseg.outputs.crash import crash_point
 from geoseg.outputs.staging import staging
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import fingerprint
@@ -48,9 +53,11 @@ def one_series(
     rasters = [open_class_raster(m.classes, legend=options.legend) for m in named]
     prints = [fingerprint(m.classes) for m in named]
     shares = [m.probabilities for m in named if options.by_shares and m.probabilities is not None]
-    key = options.key((*prints, *map(fingerprint, shares), *timeline.labels))
+    inputs = (*prints, *map(fingerprint, shares), *timeline.labels)
+    key, parts_key = options.key(inputs), options.parts_key(inputs)
     done = standing(output, key, lambda item: _finished(output, item), overwrite=options.overwrite)
     if done is not None:
+        forget_journal(output)  # a run may have died between the last rename and this
         return done
     notes = [f"{printable(m.name)}: {n}" for m, r in zip(named, rasters, strict=True) for n in r.notes]
     notes += soft_rules(named) if options.by_shares else []
@@ -58,25 +65,57 @@ def one_series(
         source_of_file(r, None, m.probabilities if options.by_shares else None)
         for r, m in zip(rasters, named, strict=True)
     ]
-    with helpers() as (executor, at_once), parts_folder(output) as folder:
-        while True:  # with the legends as they turn out: a file may name some of its classes only
-            series = Series.of(sources, timeline, options.rules)
-            found, lacking = go_through(series, folder, executor, maps=options.maps)
-            if found is not None:
+    with (
+        helpers() as (executor, at_once),
+        SeriesJournal(journal_folder(output, parts_key, restart=options.restart)) as journal,
+    ):
+        notes += journal.notes
+        for repair in range(REPAIRS + 1):
+            found, sources = _found(sources, timeline, options, parts_key, journal, executor)
+            if not repair and found.n_resumed:
+                n = len(found.parts["first"])
+                notes.append(f"{found.n_resumed} of {n} blocks were finished before; going on from there")
+            if not found.counts.count.pixels[: len(timeline)].sum():
+                raise InputError(
+                    f"no pixel was observed on two dates of {', '.join(s.name for s in sources)}: there is nothing to "
+                    "follow; check their nodata values with gdalinfo"
+                )
+            for m, was in zip(named, prints, strict=True):
+                if fingerprint(m.classes) != was:
+                    raise SceneError(f"{printable(m.classes)}: changed while it was read; run again when it is at rest")
+            job = SeriesPublisher(maps=named, found=found, options=options, key=key, executor=executor, at_once=at_once)
+            try:
+                with staging(output, overwrite=options.overwrite) as stage:
+                    result = job.publish(stage, output)
                 break
-            sources = [replace(s, legend=s.extend(values)) for s, values in zip(sources, lacking, strict=True)]
-        if not found.counts.count.pixels[: len(timeline)].sum():
-            raise InputError(
-                f"no pixel was observed on two dates of {', '.join(s.name for s in sources)}: there is nothing to "
-                "follow; check their nodata values with gdalinfo"
-            )
-        for m, was in zip(named, prints, strict=True):
-            if fingerprint(m.classes) != was:
-                raise SceneError(f"{printable(m.classes)}: changed while it was read; run again when it is at rest")
-        job = SeriesPublisher(maps=named, found=found, options=options, key=key, executor=executor, at_once=at_once)
-        with staging(output, overwrite=options.overwrite) as stage:
-            result = job.publish(stage, output)
-    return replace(result, notes=(*notes, *series.notes, *result.notes))
+            except PartError:
+                damaged = damaged_blocks([part for parts in found.parts.values() for part in parts])
+                if not damaged or repair == REPAIRS:
+                    raise
+                n = len(set(damaged))
+                notes.append(f"{n} finished blocks were damaged on the disk and are gone through again")
+                journal.drop(found.scene, damaged)
+        crash_point("scene_published")
+        journal.forget(found.scene)
+    forget_journal(output)
+    return replace(result, notes=(*notes, *found.series.notes, *result.notes))
+
+
+def _found(
+    sources: list[ClassSource],
+    timeline: Timeline,
+    options: SeriesOptions,
+    parts_key: str,
+    journal: SeriesJournal,
+    executor: Executor,
+) -> tuple[GoneThrough, list[ClassSource]]:
+    """What there is in a series, with the legends as they turn out: a file may name some of its classes only."""
+    while True:
+        series = Series.of(sources, timeline, options.rules)
+        found, lacking = go_through(series, parts_key, journal, executor, maps=options.maps)
+        if found is not None:
+            return found, sources
+        sources = [replace(s, legend=s.extend(values)) for s, values in zip(sources, lacking, strict=True)]
 
 
 def _finished(folder: Path, item: dict[str, Any]) -> SeriesResult:

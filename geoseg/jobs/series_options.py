@@ -36,6 +36,8 @@ class SeriesOptions:
     """Whether to draw first change, number of changes and areas over time."""
     overwrite: bool = False
     """Replace finished outputs."""
+    restart: bool = False
+    """Go through blocks again that a run that died had finished."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
@@ -66,6 +68,16 @@ class SeriesOptions:
             "maps": self.maps,
             "picture": self.picture,
         }
+
+    def parts_key(self, fingerprints: tuple[str, ...]) -> str:
+        """Hash of all that shapes the parts of a block.
+
+        Args:
+            fingerprints: What identifies the contents and dates of the inputs.
+        """
+        shaping = ("tolerance", "align", "crosswalk", "plausible", "temporal", "legend", "maps")
+        content = {"format": _FORMAT, "inputs": fingerprints, **{name: self.parameters[name] for name in shaping}}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def key(self, fingerprints: tuple[str, ...]) -> str:
         """Hash of all that shapes the outputs; the same key, the same outputs.
