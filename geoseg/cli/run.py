@@ -60,6 +60,13 @@ __all__ = ["run"]
     help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named, the "
     "newest or that with least cloud is taken.",
 )
+@click.option(
+    "--mosaic-outputs",
+    type=click.Choice(["whole", "each"]),
+    default="whole",
+    show_default=True,
+    help="One result for a mosaic, or one for each of its files, cut from it without a seam.",
+)
 @target_options
 @aoi_options
 @clouds_option
@@ -119,6 +126,8 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         raise click.UsageError(
             f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
         )
+    if by_user("mosaic_outputs") and asked["mosaic"] is None:
+        raise click.UsageError("--mosaic-outputs is of no use without --mosaic: say which file goes first")
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     aoi = aoi_of(asked)
@@ -132,6 +141,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         min_area=min_area,
         zones=zones,
         mosaic=asked["mosaic"],
+        mosaic_outputs=asked["mosaic_outputs"],
         aoi=aoi,
         target=target_of(asked),
     )

@@ -42,6 +42,14 @@ class Inside:
         """Whether that is every pixel of the scene."""
         return self.n_pixels == self.height * self.width
 
+    def moved(self, row: int, col: int, height: int, width: int) -> "Inside":
+        """The same pixels on a larger grid, in which the first pixel of this one has that row and column."""
+        area = shapely.transform(shapely.from_wkb(self.outline), lambda xy: xy + np.array([col, row]))
+        frame = shapely.box(col, row, col + self.width, row + self.height)
+        # what lies beyond this grid is none of it
+        outline = bytes(shapely.to_wkb(shapely.intersection(area, frame)))
+        return replace(self, height=height, width=width, outline=outline)
+
     def around(self, height: int, width: int) -> "Inside":
         """On a grid of the same ends with other pixels: those that lie at or near the ones that are asked for here.
 

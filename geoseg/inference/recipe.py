@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from odc.geo.geobox import GeoBox
 
@@ -107,6 +107,8 @@ class Recipe:
     """How a class is chosen from probabilities."""
     native: bool = False
     """Whether the results are on the grid of the scene's own pixels, and not on that which the model sees."""
+    part: Block | None = None
+    """Which part of the scene the results are of, in pixels of their grid; None for all of it."""
     inside: Inside | None = None
     """Which pixels of the results are asked for; None for all."""
     notes: tuple[str, ...] = ()
@@ -120,6 +122,12 @@ class Recipe:
     @property
     def geobox(self) -> GeoBox:
         """The pixel grid of the results."""
+        part = self.part
+        return self._whole if part is None else self._whole[part.row_off : part.row_end, part.col_off : part.col_end]
+
+    @property
+    def _whole(self) -> GeoBox:
+        """The grid that the results are on, for all of the scene."""
         return self.scene.geobox if self._own is None else self._own.geobox
 
     @property
@@ -135,12 +143,26 @@ class Recipe:
     @property
     def seen_inside(self) -> Inside | None:
         """The pixels that the model has to say something of, on the grid that it sees; None for all."""
-        if self.inside is None or self._own is None:
+        inside = self.placed_inside
+        return inside if inside is None or self._own is None else inside.around(self.scene.height, self.scene.width)
+
+    @property
+    def placed_inside(self) -> Inside | None:
+        """The pixels that are asked for, on the grid of all of the scene; None for all."""
+        if self.inside is None or self.part is None:
             return self.inside
-        return self.inside.around(self.scene.height, self.scene.width)
+        height, width = (int(n) for n in self._whole.shape)
+        return self.inside.moved(self.part.row_off, self.part.col_off, height, width)
+
+    def placed(self, block: Block) -> Block:
+        """A block of the results on the grid of all of the scene."""
+        if self.part is None:
+            return block
+        return replace(block, row_off=block.row_off + self.part.row_off, col_off=block.col_off + self.part.col_off)
 
     def seen(self, block: Block) -> Block:
         """The part of the grid that the model sees of which a block of the results is made."""
+        block = self.placed(block)
         if self._own is None:
             return block
         row, row_end = Taps.of(block.row_off, block.row_end, length=self.scene.height, new_length=self._own.height).span
@@ -179,6 +201,7 @@ class Recipe:
             **({} if self.decision == Decision() else {"decision": asdict(self.decision)}),
             **({} if self.tta == "none" else {"tta": self.tta}),
             **({"native_grid": True} if self.native else {}),
+            **({} if self.part is None else {"part": asdict(self.part)}),
         }
 
     @property

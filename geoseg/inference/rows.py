@@ -124,7 +124,9 @@ def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[Cla
     reader = recipe.scene.reader(recipe.bands)  # opens its files in the thread that reads, which closes them
     own = None
     if recipe.native:
-        own, temperature = OnOwnPixels(recipe.scene, reader, block, temperature, recipe.inside), 1.0
+        own = OnOwnPixels(recipe.scene, reader, recipe.placed(block), temperature, recipe.placed_inside)
+        temperature = 1.0  # they are logarithms of probabilities then
+    first_row = recipe.placed(block).row_off - block.row_off
 
     def finish(seen: LogitRows) -> list[ClassRows]:
         return [decided(rows) for rows in ([seen] if own is None else own.take(seen))]
@@ -139,7 +141,8 @@ def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[Cla
             probabilities=probabilities,
             decision=recipe.decision,
         )
-        return ClassRows(row_off=rows.row_off, classes=classes, confidence=confidence, probabilities=shares)
+        row_off = rows.row_off - first_row
+        return ClassRows(row_off=row_off, classes=classes, confidence=confidence, probabilities=shares)
 
     with ThreadPoolExecutor(1, "geoseg-decide") as thread:
         pending: Future[list[ClassRows]] | None = None

@@ -50,6 +50,8 @@ class Options:
     """Where areas are wanted for, too."""
     mosaic: Priority | None = None
     """Whether files that touch or overlap are one scene, and which of them goes first."""
+    mosaic_outputs: Literal["whole", "each"] = "whole"
+    """Whether a mosaic has one result, or one for each of its files, cut from it."""
     aoi: Aoi | None = None
     """What of the scenes is wanted; all by default."""
     target: Target | None = None

@@ -32,8 +32,11 @@ class ScenePlan:
     @property
     def n_windows(self) -> int:
         """Windows of the scene, each counted once; of an area of interest those that touch it."""
-        lattice, inside = self.recipe.lattice, self.recipe.seen_inside
-        return lattice.n_windows if inside is None else int(inside.touched(lattice).sum())
+        recipe, inside = self.recipe, self.recipe.seen_inside
+        if inside is not None:
+            return int(inside.touched(recipe.lattice).sum())
+        height, width = recipe.shape
+        return recipe.lattice.n_windows_of(recipe.seen(Block(row_off=0, col_off=0, height=height, width=width)))
 
     @property
     def n_forward(self) -> int:
@@ -87,7 +90,12 @@ class ScenePlan:
 
 
 def plan_blocks(
-    scene: Scene, *, block_size: int | None = None, at_once: int = 1, native: bool = False
+    scene: Scene,
+    *,
+    block_size: int | None = None,
+    at_once: int = 1,
+    native: bool = False,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[Block, ...]:
     """The blocks of a scene's results, row by row; edges lie on multiples of the output tile.
 
@@ -100,22 +108,24 @@ def plan_blocks(
         block_size: Pixels along a side instead, a multiple of 512.
         at_once: Blocks that can compute at the same time: a scene is cut into at least twice as many.
         native: Whether the results are on the grid of the scene's own pixels, where these are resampled.
+        shape: Rows and columns of the results, where they are of a part of the scene.
 
     Raises:
         ParameterError: If the block size is not a multiple of the output tile.
     """
     made = scene.source if native and scene.source is not None else scene
+    rows, cols = shape or (made.height, made.width)
     if block_size is not None:
         check_block_size(block_size)
         height = width = block_size
     else:
-        width = _even(made.width, _max_width(scene, native))
-        height = _even(made.height, _MAX_BLOCK_HEIGHT)
+        width = _even(cols, _max_width(scene, native))
+        height = _even(rows, _MAX_BLOCK_HEIGHT)
         if at_once > 1:
-            down = math.ceil(2 * at_once / math.ceil(made.width / width))
+            down = math.ceil(2 * at_once / math.ceil(cols / width))
             # rounded down to whole tiles: rounded up, there would be fewer than asked for
-            height = min(height, max(TILE, made.height // down // TILE * TILE))
-    return tuple(blocks(made.height, made.width, block_height=height, block_width=width))
+            height = min(height, max(TILE, rows // down // TILE * TILE))
+    return tuple(blocks(rows, cols, block_height=height, block_width=width))
 
 
 def _max_width(scene: Scene, native: bool) -> int:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg.errors import printable
+from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import recipe_for
 from geoseg.jobs.cluster import Pool
 from geoseg.jobs.journal import Journal
@@ -72,7 +73,7 @@ def plan_run(
             listen(Event(kind="note", scene=name, text=text))
         try:
             scene = replace(_opened(raster, options), id=name)
-            plan = _planned(scene, model, options, at_once, listen)
+            (plan,) = _planned([(scene, None)], model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
             plan = _failed(href, error, listen)
         _tell(plan, listen)
@@ -96,17 +97,32 @@ def _plan_mosaics(
         listen(Event(kind="note", scene="mosaic", text=note))
     for group in groups:
         scene = joined(group) if len(group) > 1 else group[0]
-        scene = replace(scene, id=_unique(safe_name(scene.id), taken))
+        each = len(group) > 1 and options.mosaic_outputs == "each"
+        ids = [_unique(safe_name(s.id), taken) for s in (group if each else [scene])]
         try:
             if len(group) > 1:
-                listen(Event(kind="note", scene=scene.id, text=_mosaic_note(group, scene)))
-            plan = _planned(scene, model, options, at_once, listen)
+                listen(Event(kind="note", scene=scene.id if each else ids[0], text=_mosaic_note(group, scene)))
+            parts = _parts_of(scene, ids) if each else [(replace(scene, id=ids[0]), None)]
+            plans = _planned(parts, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
-            plan = _failed(scene.href, error, listen)
-        _tell(plan, listen)
-        yield plan
-        for other in group[1:]:
-            yield SceneOutcome(href=other.href, id=scene.id, status="joined")
+            plans = [_failed(s.href, error, listen) for s in (group if each else [scene])]
+        for plan in plans:
+            _tell(plan, listen)
+            yield plan
+        if not each:
+            for other in group[1:]:
+                yield SceneOutcome(href=other.href, id=ids[0], status="joined")
+
+
+def _parts_of(mosaic: Scene, ids: Sequence[str]) -> list[tuple[Scene, Block | None]]:
+    """For each file of a mosaic the mosaic as its scene, and the part of it that is the file's own."""
+    return [
+        (
+            replace(mosaic, id=name, href=m.scene.href, acquired=m.scene.acquired),
+            Block(row_off=m.row_off, col_off=m.col_off, height=m.scene.height, width=m.scene.width),
+        )
+        for name, m in zip(ids, mosaic.members, strict=True)
+    ]
 
 
 def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
@@ -114,19 +130,57 @@ def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
     return f"one scene of {len(group)} files, {scene.width} x {scene.height} px, those that go first first: {names}"
 
 
-def _planned(scene: Scene, model: Model, options: Options, at_once: int, listen: Listener) -> ScenePlan | SceneOutcome:
-    """The plan of a scene that has its id; what became of it where nothing of it is wanted."""
-    choices = options.choices
+def _planned(
+    parts: Sequence[tuple[Scene, Block | None]], model: Model, options: Options, at_once: int, listen: Listener
+) -> list[ScenePlan | SceneOutcome]:
+    """The plans of a scene that has its id, or of parts of it; what became of it where nothing of it is wanted.
+
+    Args:
+        parts: The scene with the id of each part, and the part in its own pixels; None for all of it.
+        model: As loaded.
+        options: What the user chose.
+        at_once: Blocks that can compute at the same time.
+        listen: Told what lies outside.
+    """
+    choices, scene = options.choices, parts[0][0]
     there, notes = (scene, ()) if choices.force else at_gsd_of(model, scene, native_grid=choices.native_grid)
-    inside = None if options.aoi is None else options.aoi.inside((scene if choices.native_grid else there).geobox)
-    if options.aoi is not None and inside is None:
-        reason = f"{printable(scene.href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
-        listen(Event(kind="outside", scene=scene.id, text=reason))
-        return SceneOutcome(href=scene.href, id=scene.id, status="outside", error=reason)
-    recipe = recipe_for(there, model, choices, inside=inside, look=False)
-    recipe = replace(recipe, notes=(*notes, *recipe.notes))
-    blocks = plan_blocks(there, block_size=options.block_size, at_once=at_once, native=recipe.native)
-    return ScenePlan(recipe=recipe, blocks=blocks)
+    made = scene if choices.native_grid else there  # the results are on its grid
+    common = None
+    plans: list[ScenePlan | SceneOutcome] = []
+    for named_scene, own in parts:
+        part = None if own is None else _on_grid(own, scene, made)
+        geobox = made.geobox if part is None else made.geobox[part.row_off : part.row_end, part.col_off : part.col_end]
+        inside = None if options.aoi is None else options.aoi.inside(geobox)
+        href, name = named_scene.href, named_scene.id
+        if options.aoi is not None and inside is None:
+            reason = f"{printable(href)}: lies outside of the area of interest ({options.aoi.label}): skipped"
+            listen(Event(kind="outside", scene=name, text=reason))
+            plans.append(SceneOutcome(href=href, id=name, status="outside", error=reason))
+            continue
+        if common is None:  # what is found out of the scene is the same for all of its parts
+            common = recipe_for(there, model, choices, look=False)
+            common = replace(common, notes=(*notes, *common.notes))
+        recipe = replace(
+            common,
+            scene=replace(there, id=name, href=href, acquired=named_scene.acquired),
+            part=part,
+            inside=None if inside is None or inside.is_whole else inside,
+        )
+        blocks = plan_blocks(
+            there, block_size=options.block_size, at_once=at_once, native=recipe.native, shape=recipe.shape
+        )
+        plans.append(ScenePlan(recipe=recipe, blocks=blocks))
+    return plans
+
+
+def _on_grid(part: Block, scene: Scene, made: Scene) -> Block:
+    """A part of a scene on the grid of the same outline that results are on; parts that touch still do."""
+    down, across = made.height / scene.height, made.width / scene.width
+    top, left = round(part.row_off * down), round(part.col_off * across)
+    bottom, right = round(part.row_end * down), round(part.col_end * across)
+    # a file smaller than half a pixel of the results still has one
+    top, left = min(top, made.height - 1), min(left, made.width - 1)
+    return Block(row_off=top, col_off=left, height=max(bottom - top, 1), width=max(right - left, 1))
 
 
 def _tell(plan: ScenePlan | SceneOutcome, listen: Listener) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from rasterio.merge import merge
 from rasterio.windows import Window
 
@@ -93,3 +94,45 @@ def test_sentinel_2_products_of_two_baselines_are_one_scene_in_the_order_asked_f
         ended = geoseg_command("run", new, old, *words, "--mosaic", priority)
         assert ended.code == 0, ended.err
         assert f"one scene of 2 files, 96 x 96 px, those that go first first: {open_scene(first).id}," in ended.err
+
+
+@pytest.mark.parametrize("how", ["plain", "coarser", "native"])
+def test_results_of_each_file_are_cut_from_the_map_of_all_without_a_seam(
+    write_scene: WriteScene, random_unet: Path, geoseg_command: Command, tmp_path: Path, how: str
+) -> None:
+    if how in ("coarser", "native"):
+        random_unet.write_text(yaml.safe_dump(yaml.safe_load(random_unet.read_text()) | {"gsd_m": 20.0, "window": 64}))
+    a = write_scene("in/a1.tif", seed=1)
+    with rasterio.open(a) as dataset:
+        places = [dataset.transform @ dataset.transform.translation(*at) for at in ((80, 10), (170, 6))]
+    b, c = (write_scene(f"in/a{i}.tif", seed=i, transform=place) for i, place in enumerate(places, 2))
+    words = ["-m", random_unet, "--probabilities", "--no-polygons", "--mosaic", "order"]
+    if how == "native":
+        words += ["--native-grid", "--bbox", "399990,4999400,402000,4999900", "--bbox-crs", "EPSG:32633"]
+    assert geoseg_command("run", a, b, c, *words, "-o", tmp_path / "whole").code == 0
+    ended = geoseg_command("run", a, b, c, *words, "-o", tmp_path / "each", "--mosaic-outputs", "each")
+    assert ended.code == 0, ended.err
+    assert "a_mosaic: one scene of 3 files" in ended.err
+    assert "3 of 3 scenes done" in ended.err
+    record = json.loads((tmp_path / "each/run.json").read_text())["scenes"]
+    assert [(s["id"], s["input"], s["status"]) for s in record] == [
+        (p.stem, str(p), "done") for p in (a, b, c)
+    ]  # fmt: skip
+    step = 2 if how == "coarser" else 1
+    for path, (col, row) in zip((a, b, c), ((0, 0), (80, 10), (170, 6)), strict=True):
+        rows, cols = slice(row // step, (row + 70) // step), slice(col // step, (col + 90) // step)
+        for kind in ("classes", "confidence", "probabilities"):
+            found = rasterio.open(tmp_path / f"each/{path.stem}/{path.stem}_{kind}.tif")
+            whole = rasterio.open(tmp_path / f"whole/a_mosaic/a_mosaic_{kind}.tif").read()
+            np.testing.assert_array_equal(found.read(), whole[:, rows, cols])
+        with rasterio.open(path) as source:
+            assert found.bounds == pytest.approx(source.bounds)
+            assert found.crs == source.crs
+        item = json.loads((tmp_path / f"each/{path.stem}/{path.stem}.json").read_text())
+        assert item["properties"]["geoseg:source"] == path.name
+    again = geoseg_command("run", a, b, c, *words, "-o", tmp_path / "each", "--mosaic-outputs", "each")
+    assert again.code == 0
+    record = json.loads((tmp_path / "each/run.json").read_text())["scenes"]
+    assert [s["status"] for s in record] == ["unchanged"] * 3
+    refused = geoseg_command("run", a, "-o", tmp_path / "x", "--mosaic-outputs", "each")
+    assert (refused.code, "--mosaic-outputs is of no use without --mosaic" in refused.err) == (2, True)

@@ -169,6 +169,22 @@ def test_files_in_different_units_are_one_scene_in_that_of_the_first(tmp_path: P
     assert joined(scenes[:2]).fingerprint != joined(scenes[1::-1]).fingerprint
 
 
+def test_files_of_other_nodata_and_other_band_order_are_read_each_by_its_own(tmp_path: Path) -> None:
+    files = [
+        quad(tmp_path, "a.tif", 0, 0, names=("green", "red")),
+        quad(tmp_path, "b.tif", 0, 24, names=("red", "green"), nodata=199),
+        quad(tmp_path, "c.tif", 0, 48, names=("green", "red"), nodata=None),
+    ]
+    scenes = [open_scene(f) for f in files]
+    (group,) = mosaics(scenes)
+    pixels, valid = whole(joined(group))
+    for scene, at, order in zip(scenes, (0, 24, 48), ((0, 1), (1, 0), (0, 1)), strict=True):
+        own, ok = whole(scene)
+        np.testing.assert_array_equal(valid[:, at : at + 24], ok)
+        np.testing.assert_array_equal(pixels[:, :, at : at + 24][:, ok], own[list(order)][:, ok])
+    assert valid[:, 48:].all()
+
+
 def test_bands_that_nobody_wants_may_differ(tmp_path: Path) -> None:
     files = [
         quad(tmp_path, "a.tif", 0, 0, names=("green", "red")),
