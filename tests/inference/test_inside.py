@@ -11,7 +11,9 @@ from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Block, Lattice
 
 places = st.one_of(
-    st.integers(-8, 40).map(float), st.integers(-16, 80).map(lambda n: n / 2), st.floats(-8, 40, allow_nan=False)
+    st.integers(-8, 40).map(float),
+    st.integers(-16, 80).map(lambda n: n / 2),
+    st.floats(-8, 40).map(lambda n: round(n, 9)),  # the square of 1e-188 is too small for GEOS, which says so
 )
 corners = st.tuples(places, places)
 
