@@ -187,7 +187,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
 
         show_areas(summary)
     sys.stdout.flush()
-    return 1 if summary.n_failed else 0
+    return 0 if summary.is_complete else 1
 
 
 def _whole_said(planned: "list[ScenePlan | SceneOutcome]", target: "Target") -> str:

@@ -126,6 +126,11 @@ def _likelihoods(logits: torch.Tensor, valid: NDArray[np.bool_], temperature: fl
         good = _likelihoods_cpu(logits.permute(1, 2, 0).contiguous().numpy(), np.float32(1 / temperature), valid, found)
         refuse_no_numbers(bool(good))
         return torch.from_numpy(found)
+    return _likelihoods_device(logits, valid, temperature)
+
+
+def _likelihoods_device(logits: torch.Tensor, valid: NDArray[np.bool_], temperature: float) -> torch.Tensor:
+    """By torch what `_likelihoods_cpu` does."""
     seen = torch.from_numpy(valid).to(logits.device)
     powers = torch.exp((logits - logits.amax(dim=0)) * (1 / temperature))
     total = powers.sum(dim=0)

@@ -156,8 +156,13 @@ class Summary:
 
     @property
     def n_failed(self) -> int:
-        """Inputs that failed, and the one map of all if it did."""
-        return self._count("failed") + (self.whole is not None and self.whole.status == "failed")
+        """Inputs that failed."""
+        return self._count("failed")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing failed: no input, and not the one map of all."""
+        return not self.n_failed and (self.whole is None or self.whole.status != "failed")
 
     @property
     def n_outside(self) -> int:

@@ -145,6 +145,7 @@ def test_what_cannot_be_one_map_is_told_and_the_scenes_stand(
     torn = geoseg_command(*words, "--dst-crs", "EPSG:4326")
     assert torn.code == 1
     assert "EPSG_4326: scene lies on both ends of the map of EPSG:4326, which tears it apart" in torn.err
+    assert "1 of 1 scenes done" in torn.err
     assert (tmp_path / "out/scene/scene_classes.tif").is_file()
     unknown = geoseg_command(*words, "--dst-crs", "EPSG:99999")
     assert (unknown.code, "the CRS 'EPSG:99999' is not known" in unknown.err) == (2, True)

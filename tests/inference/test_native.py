@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from geoseg.errors import ModelError
+from geoseg.inference.decide import _decide_device, decide
 from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Block
+from geoseg.inference.native import _likelihoods, _likelihoods_device, _to_logarithms
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.recipe import Choices, Recipe, recipe_for
 from geoseg.inference.rows import class_rows, engine_for
@@ -168,3 +170,27 @@ def test_numbers_that_are_none_are_refused(town: Scene, tmp_path: Path, write_mo
     recipe = recipe_for(resampled(town, 20), write_model(tmp_path / "model", factor=1e30), NATIVE)
     with pytest.raises(ModelError, match=r"town\.tif, rows 0 to 150.*not numbers"):
         computed(recipe)
+
+
+def test_an_accelerator_does_the_same_as_the_compiled_kernels() -> None:
+    rng = np.random.default_rng(3)
+    logits = torch.from_numpy(rng.normal(0, 5, (4, 9, 31)).astype(np.float32))
+    logits[2, 0] = -torch.inf  # a class that is ruled out
+    valid = rng.random((9, 31)) < 0.8
+    here, there = _likelihoods(logits, valid, 1.5), _likelihoods_device(logits, valid, 1.5)
+    assert torch.allclose(here, there, atol=1e-6)
+    np.testing.assert_array_equal(here[..., -1].numpy(), valid)
+    likely = here[..., :-1].contiguous()
+    logs = likely.clone().numpy()
+    _to_logarithms(logs.reshape(-1))
+    some = likely.numpy() > 1e-30
+    np.testing.assert_allclose(logs[some], np.log(likely.numpy()[some]), atol=1e-5)
+    assert logs[~some].max() < -69
+    classes, percent, _ = decide(torch.from_numpy(logs).permute(2, 0, 1), valid, values=(1, 2, 3, 4), nodata=255)
+    table = torch.tensor((1, 2, 3, 4), dtype=torch.uint8)
+    also, other, good = _decide_device(likely.log().permute(2, 0, 1), table, 1.0, torch.from_numpy(valid), 255)
+    assert bool(good)
+    np.testing.assert_array_equal(classes, also.numpy())
+    assert np.abs(percent.astype(int) - other.numpy()).max() <= 1
+    with pytest.raises(ModelError, match="not numbers"):
+        _likelihoods_device(torch.full((2, 1, 1), torch.nan), np.ones((1, 1), np.bool_), 1.0)
