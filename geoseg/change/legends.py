@@ -214,6 +214,12 @@ def legend_of_all(
     if by_value and any(named):
         nameless = [name for name, has in zip(names, named, strict=True) if not has]
         notes.append(f"classes are matched by value: {_listed(nameless)} has no names for them")
+        notes += [
+            f"warning: no value of {names[i]} ({_listed(str(v) for v in legends[i].values)}) is one of another map: "
+            "if they mean the same in other numbers, say which is which with a crosswalk"
+            for i in _strangers(own, shared)
+            if not named[i]
+        ]
     for mine, name in zip(own, names, strict=True):
         alone = [c.name for k, c in mine.items() if k not in shared]
         if alone and shared:
@@ -233,8 +239,8 @@ def _refuse_strangers(
 ) -> None:
     """Refuse a map of which no class is one of another."""
     # the classes of a map without names are the values that occur: two may well have none in common
-    strangers = [i for i, mine in enumerate(own) if not by_value and not shared & set(mine)]
-    if strangers and len(own) > 1:
+    strangers = [] if by_value else _strangers(own, shared)
+    if strangers:
         at = strangers[0]
         rest = [i for i in range(len(own)) if i != at]
         others = " or ".join(f"{names[i]} ({_listed(legends[i].names)})" for i in rest[:2])
@@ -243,6 +249,11 @@ def _refuse_strangers(
             f"no class of {names[at]} ({_listed(legends[at].names)}) is one of {others}{more}: "
             "say which is which with a crosswalk"
         )
+
+
+def _strangers(own: Sequence[dict[str, LegendClass]], shared: set[str]) -> list[int]:
+    """The maps of which no class is one of another."""
+    return [i for i, mine in enumerate(own) if not shared & set(mine)] if len(own) > 1 else []
 
 
 def _renamed(

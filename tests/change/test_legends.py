@@ -73,6 +73,8 @@ def test_a_map_without_names_is_matched_by_value_and_named_by_the_other() -> Non
         assert names == {1: "Water", 2: "forest", 3: "bare_soil", 7: "class 7"}
         assert "matched by value" in found.notes[0]
     assert common_legend(plain, Legend.unnamed((2,)), named=(False, False)).notes == ()
+    other = common_legend(ONE, Legend.unnamed((101, 102)), named=(True, False), names=("a", "b"))
+    assert "warning: no value of b (101, 102) is one of another map" in other.notes[1]
 
 
 def test_more_classes_than_can_be_told_apart_are_refused() -> None:
