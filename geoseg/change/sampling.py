@@ -16,7 +16,7 @@ import numpy as np
 from affine import Affine
 from numba import njit
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 
 from geoseg.inference.lattice import Block
 
@@ -74,8 +74,21 @@ class Sampled:
         x, y = _applied(self.to_map, cols, rows)
         if self.crs is not None and self.source_crs is not None:
             x, y = _transformer(self.crs, self.source_crs).transform(x, y)
+            x = self._on_this_side(np.asarray(x))
         col, row = _applied(self.to_source, np.asarray(x), np.asarray(y))
         return row, col
+
+    def _on_this_side(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Longitudes within half a turn of the middle of the second map.
+
+        Else they would jump where a map ends at the antimeridian, and what lies between two nodes would lie anywhere.
+        """
+        turn = _turn(self.source_crs)
+        if turn is None:
+            return x
+        middle, _ = _applied(~self.to_source, np.array(self.shape[1] / 2), np.array(self.shape[0] / 2))
+        with np.errstate(invalid="ignore"):
+            return x - turn * np.round((x - middle) / turn)
 
     def take(self, block: Block, read: ReadMap, nodata: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Class values and confidence of the second map in a block of the common grid.
@@ -172,6 +185,15 @@ def _cut(nodes: NDArray[np.float64], ends: list[list[float]]) -> NDArray[np.floa
             begin, end = (1 - first) * n[0] + first * n[1], (1 - last) * n[-2] + last * n[-1]
         nodes = np.moveaxis(np.concatenate([begin[None], n[1:-1], end[None]]), 0, axis)
     return nodes
+
+
+@lru_cache(maxsize=8)
+def _turn(crs: str | None) -> float | None:
+    """Units of a whole turn of longitude, where a CRS counts in longitude and latitude."""
+    known = None if crs is None else CRS.from_user_input(crs)
+    if known is None or not known.is_geographic:
+        return None
+    return 2 * math.pi / float(known.axis_info[0].unit_conversion_factor)
 
 
 @lru_cache(maxsize=8)

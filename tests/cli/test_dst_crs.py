@@ -97,6 +97,26 @@ def test_every_pixel_has_the_class_of_the_first_scene_there_and_none_is_left_out
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("dst", ["EPSG:3832", "EPSG:32601"])
+def test_files_in_longitude_and_latitude_that_touch_at_the_antimeridian_leave_no_gap(
+    write_scene: WriteScene, geoseg_command: Command, tmp_path: Path, dst: str
+) -> None:
+    step = 1e-4
+    for name, left in (("a", 180 - SIDE * step), ("b", -180.0)):
+        write_scene(
+            f"in/{name}.tif",
+            pixels=blobs(SIDE, SIDE),
+            crs="EPSG:4326",
+            transform=Affine(step, 0, left, 0, -step, 10),
+        )
+    words = ["run", tmp_path / "in", "-m", "kmeans:3", "--no-polygons", "-o", tmp_path / "out", "--dst-crs", dst]
+    assert geoseg_command(*words).code == 0
+    name = dst.replace(":", "_")
+    classes = read(tmp_path / f"out/whole/{name}/{name}_classes.tif")
+    assert 2 * SIDE - 4 < classes.shape[1] < 2 * SIDE + 6
+    assert (classes[4:-4, 4:-4] != 255).all()
+
+
 def _outline(*, crs: str, transform: Affine) -> str:
     """A scene as WKT, with points along its edges."""
     del crs
