@@ -14,6 +14,7 @@ from geoseg import __version__
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import GeosegError, ParameterError, printable
 from geoseg.inference.lattice import Block, blocks
+from geoseg.jobs.allocator import keep_memory
 from geoseg.jobs.outcome import Event
 from geoseg.legend import Legend
 from geoseg.outputs.together import together
@@ -100,6 +101,7 @@ def vectorize_raster(
         OutputError: If a file cannot be written, or does not read back.
     """
     formats = [format_of(path) for path in paths]
+    keep_memory()  # blocks ask for the same arrays again and again
     threads = threads or os.cpu_count() or 1
     shape = raster.geobox.shape[0], raster.geobox.shape[1]
     small = shape[0] * shape[1] <= _HELD_PX

@@ -307,11 +307,13 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
         if not values.size:
             continue
         # class maps are long runs of one value: most pixels fall out by a comparison
-        ends = values[np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)]
-        if ends.dtype == np.uint8:
-            seen.update(np.flatnonzero(np.bincount(ends, minlength=NODATA + 1)).tolist())
+        if values.dtype == np.uint8:
+            occurs = np.zeros(NODATA + 1, dtype=np.bool_)
+            _mark(values, occurs)
+            seen.update(np.flatnonzero(occurs).tolist())
         else:
-            seen.update(np.unique(ends).tolist())
+            ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+            seen.update(np.unique(values[ends]).tolist())
         low, high = min(seen), max(seen)
         if (low < 0 or high > NODATA) and len(seen) > NODATA:
             raise SceneError(
@@ -325,6 +327,18 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
             "bits with a sign; reclassify it first, for example with gdal_calc.py"
         )
     return tuple(sorted(v for v in seen if v not in unobserved))
+
+
+@njit(nogil=True, cache=True)
+def _mark(values: NDArray[np.uint8], occurs: NDArray[np.bool_]) -> None:
+    """Mark the values that occur; eight equal ones are passed over at once where the eight before are equal to them."""
+    words = values[: len(values) // 8 * 8].view(np.uint64)
+    for w in range(len(words)):
+        if w == 0 or words[w] != words[w - 1]:
+            for k in range(8 * w, 8 * w + 8):
+                occurs[values[k]] = True
+    for k in range(8 * len(words), len(values)):
+        occurs[values[k]] = True
 
 
 def _windows(shape: tuple[int, int], block_shape: tuple[int, int]) -> Iterator[Window]:

@@ -68,11 +68,11 @@ class Drawn:
     """By class value, the number that people know the class by."""
 
     @classmethod
-    def of(cls, shapes: Shapes, measures: Measures) -> "Drawn":
-        """Some features."""
+    def of(cls, shapes: Shapes, measures: Measures, *, along_pixels: bool) -> "Drawn":
+        """Some features; within outlines along the edges of pixels lie just these pixels."""
         pixels, outlined = (
             np.bincount(measures.class_id, weights=weights, minlength=256).astype(np.float64)
-            for weights in (measures.sums.pixels, shapes.areas_px())
+            for weights in (measures.sums.pixels, measures.sums.pixels if along_pixels else shapes.areas_px())
         )
         return cls(n=len(measures), pixels=pixels, outlined=outlined)
 
@@ -286,7 +286,9 @@ class _Batch:
         wkb = shapes.on_map(self.vectorizer.geobox.transform).wkb()
         attributes = list(self.schema)[1:]
         arrays = [pa.array(values[f.name], f.type, from_pandas=True) for f in attributes]
-        return pa.RecordBatch.from_arrays([wkb, *arrays], schema=self.schema), Drawn.of(shapes, measures)
+        outlines = self.vectorizer.outlines
+        counts = Drawn.of(shapes, measures, along_pixels=not outlines.smooth and outlines.simplify is None)
+        return pa.RecordBatch.from_arrays([wkb, *arrays], schema=self.schema), counts
 
 
 _ZERO: Final = np.zeros(1, dtype=np.int64)

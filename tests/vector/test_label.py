@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from geoseg.errors import ParameterError
 from geoseg.vector import label_components
-from geoseg.vector.label import OUTSIDE
+from geoseg.vector.label import OUTSIDE, find_runs
 
 unhurried = settings(deadline=None)  # the first call compiles
 maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 3, 9, 255]))
@@ -52,6 +52,33 @@ def test_labels_lie_in_a_frame_of_the_outside(classes: NDArray[np.uint8]) -> Non
     frame[1:-1, 1:-1] = False
     assert (padded[frame] == OUTSIDE).all()
     assert (padded[~frame] >= 0).all()
+
+
+rows_of_any_length = arrays(
+    np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 70)), elements=st.sampled_from([3, 255])
+)
+
+
+@unhurried
+@given(rows_of_any_length, st.sampled_from([255, -1]))
+def test_runs_begin_where_the_class_changes_along_a_row(classes: NDArray[np.uint8], nodata: int) -> None:
+    runs = find_runs(classes, nodata=nodata)
+    labels = labels_by_scipy(classes, nodata)
+    for r in range(len(classes)):
+        mine = slice(runs.rows[r], runs.rows[r + 1])
+        np.testing.assert_array_equal(runs.cols[mine], np.flatnonzero(np.diff(classes[r], prepend=classes[r, 0] ^ 1)))
+        np.testing.assert_array_equal(runs.labels[mine], labels[r, runs.cols[mine]])
+        np.testing.assert_array_equal(runs.row(r), labels[r])
+    for found, expected in zip(runs.sides, (labels[0], labels[-1], labels[:, 0], labels[:, -1]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@unhurried
+@given(maps)
+def test_runs_are_painted_with_other_labels(classes: NDArray[np.uint8]) -> None:
+    runs = find_runs(classes)
+    other = np.arange(len(runs.class_id), -1, -1, dtype=np.int32)
+    np.testing.assert_array_equal(runs.painted(other).labels, other[runs.painted().labels])
 
 
 def test_the_arms_of_a_spiral_are_one_component() -> None:
