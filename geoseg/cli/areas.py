@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import legend_option, zone_options, zones_of
+from geoseg.cli.options import legend_option, outside_option, zone_options, zones_of
 from geoseg.errors import OutputError, ParameterError, printable
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _design_options(command: F) -> F:
 @_design_options
 @zone_options
 @legend_option
+@outside_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @talk_options
 def areas(classes: str, **asked: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from geoseg.cli.manner import goes_on, talk_options
+from geoseg.cli.options import outside_option
 
 if TYPE_CHECKING:
     from geoseg.jobs.batch_pairs import FoundPair
@@ -37,6 +38,7 @@ def batch() -> None:
 
 @batch.command("run")
 @_file
+@outside_option
 @talk_options
 def run(file: Path, quiet: bool, verbose: int, log_format: str) -> int:
     """Run the pipeline once: what is new or changed is computed, what failed is tried again in time.

@@ -34,6 +34,7 @@ __all__ = [
     "outline_options",
     "outlines_of",
     "output_option",
+    "outside_option",
     "polygon_options",
     "read_config",
     "segment_options",
@@ -99,7 +100,25 @@ def band_options(command: F) -> F:
                      help="Names of the files' bands in file order, such as blue,green,red,nir."),
     ):  # fmt: skip
         command = option(command)
-    return command
+    return outside_option(command)
+
+
+def outside_option(command: F) -> F:
+    """Where files may lead; set for the process, so commands are not given it."""
+    text = (
+        "Where VRTs and STAC items may lead beyond their own folder; can be repeated. Only for files whose author you "
+        "know: they could read anything there."
+    )
+    return click.option(
+        "--allow-outside", multiple=True, metavar="DIR|URL", expose_value=False, callback=_allow, help=text
+    )(command)
+
+
+def _allow(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        from geoseg.scene.allowed import allow_outside
+
+        allow_outside(value)
 
 
 def clouds_option(command: F) -> F:

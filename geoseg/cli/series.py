@@ -14,6 +14,7 @@ from geoseg.cli.options import (
     legend_option,
     outlines_of,
     output_option,
+    outside_option,
     polygon_options,
 )
 
@@ -93,6 +94,7 @@ _TEMPORAL = ("prior", "training_shares", "decode", "fill_gaps")
 )
 @drawing_options
 @legend_option
+@outside_option
 @cluster_options
 @click.option("--overwrite", is_flag=True, help="Replace finished results of other maps or options.")
 @click.option("--restart", is_flag=True, help="Go through again what a run that died had finished of a place.")

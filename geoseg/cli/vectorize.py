@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import legend_option, outline_options
+from geoseg.cli.options import legend_option, outline_options, outside_option
 
 __all__ = ["vectorize"]
 
@@ -23,6 +23,7 @@ __all__ = ["vectorize"]
     help="File of the polygons: .gpkg, .shp, .fgb, .parquet or .geojson; may be given several times.",
 )
 @legend_option
+@outside_option
 @outline_options
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @talk_options

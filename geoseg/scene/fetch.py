@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from geoseg.errors import SceneError, printable
+from geoseg.scene.allowed import is_allowed
 from geoseg.scene.guard import is_remote, without_query
 
 __all__ = ["fetch", "refuse_elsewhere"]
@@ -70,7 +71,7 @@ def refuse_elsewhere(href: str, named: str, shown: str) -> None:
 
     What a user names is the user's choice; what a downloaded file names is not. From a local file, local sources must
     lie in its folder or below; from a URL none may be local. Hosts of this machine or of a private network are
-    followed from that same host only.
+    followed from that same host only. Where the user allowed it (`geoseg.scene.allowed`), all of these are.
 
     Args:
         href: What the metadata name, absolute.
@@ -81,6 +82,8 @@ def refuse_elsewhere(href: str, named: str, shown: str) -> None:
         SceneError: If it is not followed.
     """
     target = printable(without_query(href))
+    if is_allowed(href) and not href.startswith("/vsi"):
+        return
     if not is_remote(href) or href.startswith("/vsi"):
         path = Path(href.removeprefix("file://"))
         if href.startswith("/vsi") or (":" in href and not href.startswith("file://") and not path.is_absolute()):
@@ -88,14 +91,14 @@ def refuse_elsewhere(href: str, named: str, shown: str) -> None:
         if is_remote(named) or not path.resolve().is_relative_to(Path(named).resolve().parent):
             raise SceneError(
                 f"{shown}: names {target}, outside its own folder, so it is not followed; move the item to a folder "
-                "that holds its files, or name these"
+                "that holds its files, name these, or pass --allow-outside with their folder if you know its author"
             )
         return
     host, own = urlsplit(href).hostname, urlsplit(named).hostname if is_remote(named) else None
     if href.startswith(("http://", "https://")) and host != own and _is_private(host or ""):
         raise SceneError(
             f"{shown}: names {target}, on this machine or a private network, so it is not followed; name the item by "
-            "its URL there, or the rasters themselves"
+            "its URL there, or the rasters themselves, or pass --allow-outside with that URL if you know its author"
         )
 
 

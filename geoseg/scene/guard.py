@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, printable
+from geoseg.scene.allowed import is_allowed
 from geoseg.scene.archive import archive_of, member_size
 
 __all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "store_of", "variables_of", "without_query",
@@ -216,8 +217,10 @@ def _check_side_files(href: str) -> None:
                 )
 
 
-def _check_vrt(path: Path) -> int:
-    """Refuse a VRT that runs code, reads raw bytes, or leaves its own folder; the bytes of its sources.
+def _check_vrt(path: Path) -> tuple[int, bool]:
+    """Refuse a VRT that runs code, reads raw bytes, or leaves its own folder for where the user did not allow it.
+
+    Returns the bytes of its sources, and whether some of these are on a network and not counted.
 
     GDAL finds names of elements in any case of letters, and takes an attribute where it looks for an element.
     """
@@ -231,7 +234,7 @@ def _check_vrt(path: Path) -> int:
         root = ET.fromstring(text)  # noqa: S314 - entities were refused above
     except ET.ParseError as error:
         raise SceneError(f"{name}: not a VRT: {error}; build it again with gdalbuildvrt") from error
-    total = 0
+    total, remote = 0, False
     for node in root.iter():
         tag = _plain(node.tag)
         attributes = {_plain(key): value for key, value in node.items()}
@@ -244,8 +247,9 @@ def _check_vrt(path: Path) -> int:
         if _VRT_NAMING & set(attributes) or tag == "relativetovrt":
             raise SceneError(f"{name}: a VRT that names its sources in an unusual way; write it with gdalbuildvrt")
         if tag in _VRT_NAMING:
-            total += _check_vrt_source(path, (node.text or "").strip(), attributes.get("relativetovrt") == "1")
-    return total
+            size = _check_vrt_source(path, (node.text or "").strip(), attributes.get("relativetovrt") == "1")
+            total, remote = total + (size or 0), remote or size is None
+    return total, remote
 
 
 def _plain(name: str) -> str:
@@ -253,20 +257,30 @@ def _plain(name: str) -> str:
     return name.rsplit("}", 1)[-1].rsplit(":", 1)[-1].lower()
 
 
-def _check_vrt_source(path: Path, source: str, relative: bool) -> int:
+def _check_vrt_source(path: Path, source: str, relative: bool) -> int | None:
     folder = path.resolve().parent
     target = (folder / source) if relative else Path(source)
     shown = f"{printable(path)}: its source {printable(source)!r}"
-    if is_remote(source) or set(":<") & set(source) or not target.resolve().is_relative_to(folder):
-        raise SceneError(f"{shown} lies outside the folder of the VRT and is not followed; put both into one folder")
-    if DRIVERS.get(target.suffix.lower(), "VRT") == "VRT":
+    elsewhere = is_remote(source) and not relative
+    known = (
+        is_allowed(source)
+        if elsewhere
+        else not set(":<") & set(source) and (target.resolve().is_relative_to(folder) or is_allowed(str(target)))
+    )
+    if not known:
+        place = source.removeprefix("/vsicurl/").rpartition("/")[0] if elsewhere else target.resolve().parent
+        raise SceneError(
+            f"{shown} lies outside the folder of the VRT and is not followed; put both into one folder, or pass "
+            f"--allow-outside {printable(place)} if you know its author"
+        )
+    if DRIVERS.get(Path(without_query(source)).suffix.lower(), "VRT") == "VRT":
         raise SceneError(f"{shown} is not a GeoTIFF or another plain raster; point the VRT at the files themselves")
     try:
-        with open_raster(str(target)):
+        with open_raster(source if elsewhere else str(target)):
             pass
     except SceneError as error:
         raise SceneError(f"{shown} cannot be used: {error}") from error
-    return target.stat().st_size
+    return None if elsewhere else target.stat().st_size
 
 
 def _check_declared(dataset: DatasetReader, file_bytes: int | None) -> None:
@@ -332,8 +346,9 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
     if driver == "VRT":
         if size is None:
             raise SceneError(f"{printable(href)}: a VRT from the network is not followed; download it with its sources")
-        size += _check_vrt(Path(href))
-    if not remote and archive is None and driver not in _STORES:
+        more, remote = _check_vrt(Path(href))
+        size = None if remote else size + more
+    if not is_remote(href) and archive is None and driver not in _STORES:
         _check_side_files(href)
     # what the user sets for GDAL in the environment comes first
     network = {key: value for key, value in _REMOTE_OPTIONS.items() if key not in os.environ}

@@ -245,27 +245,21 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
     """SHA-256 over what identifies the content without reading all of it.
 
     Local files: size, time of change, head and tail, of each file of the dataset (side-car masks count). Remote
-    files: the name, the declared shape, and the pixels of five small windows.
+    files, and VRTs of such: the name, the declared shape, and the pixels of five small windows.
     """
     digest = hashlib.sha256(f"{dataset.shape} {dataset.count} {dataset.dtypes} {dataset.transform[:6]}".encode())
     if is_remote(href):
         digest.update(without_query(href).encode("utf-8", "surrogateescape"))
-        for down, across in ((0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)):
-            side = min(_SAMPLE_SIDE, *dataset.shape)
-            row, col = int(down * (dataset.height - side)), int(across * (dataset.width - side))
-            try:
-                digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
-            except RasterioError as error:
-                reason = " ".join(printable(error.__cause__ or error).split())
-                message = f"{printable(href)}: cannot be read: {reason}; try again, or download it"
-                raise SceneError(without_token(message, href)) from error
+        _sample(href, dataset, digest)
         return digest.hexdigest()
     # GDAL lists the members of an archive, and of a store its metadata: what has a size and times is taken instead
     outer = archive_of(href) or store_of(href) or (href if dataset.driver in ("netCDF", "Zarr") else None)
     files = dataset.files if outer is None else [outer]
     if outer is not None and Path(outer).is_dir():
         files = [str(path) for path in Path(outer).rglob("*") if path.is_file()]
-    for file in sorted(files):
+    if any(map(is_remote, files)):
+        _sample(href, dataset, digest)
+    for file in sorted(file for file in files if not is_remote(file)):
         digest.update(Path(file).name.encode("utf-8", "surrogateescape"))
         with Path(file).open("rb") as stream:
             info = os.fstat(stream.fileno())
@@ -274,3 +268,16 @@ def _fingerprint(href: str, dataset: DatasetReader) -> str:
             stream.seek(max(0, info.st_size - _SAMPLE_BYTES))
             digest.update(stream.read(_SAMPLE_BYTES))
     return digest.hexdigest()
+
+
+def _sample(href: str, dataset: DatasetReader, digest: "hashlib._Hash") -> None:
+    """Add the pixels of five small windows to a digest."""
+    for down, across in ((0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)):
+        side = min(_SAMPLE_SIDE, *dataset.shape)
+        row, col = int(down * (dataset.height - side)), int(across * (dataset.width - side))
+        try:
+            digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
+        except RasterioError as error:
+            reason = " ".join(printable(error.__cause__ or error).split())
+            message = f"{printable(href)}: cannot be read: {reason}; try again, or download it"
+            raise SceneError(without_token(message, href)) from error

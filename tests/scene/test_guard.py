@@ -13,10 +13,13 @@ import rasterio
 from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 
-from geoseg.errors import GeosegError, SceneError
+from geoseg.errors import GeosegError, ParameterError, SceneError
+from geoseg.scene.allowed import ENVIRONMENT, allow_outside, is_allowed
 from geoseg.scene.guard import open_raster
 from geoseg.scene.open import open_scene
 from geoseg.scene.read import SceneReader
+from tests.conftest import Command
+from tests.servers import serve
 
 Write = Callable[..., Path]
 DATA = Path(__file__).resolve().parents[3] / "shared"
@@ -166,6 +169,84 @@ def test_a_vrt_that_reaches_out_or_computes_is_refused(
     path.write_text(text.replace("SECRET", str(folder.parent / "secret.tif")))
     with pytest.raises(SceneError, match=rf"(?s)bad\.vrt: .*{message}"):
         open_scene(path)
+
+
+def test_a_vrt_leads_where_the_user_allowed_it_and_nowhere_else(
+    folder: Path, write_raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "")
+    (folder.parent / "other").mkdir()
+    write_raster(folder.parent / "other" / "b.tif", pixels() + 1)
+    path = folder / "outside.vrt"
+    path.write_text(vrt("../other/b.tif"))
+    with pytest.raises(
+        SceneError, match=rf"{OUTSIDE}.*--allow-outside {folder.parent / 'other'} if you know"
+    ) as refused:
+        open_scene(path)
+    allow_outside([str(refused.value).split("--allow-outside ")[1].split(" if ")[0]])
+    with open_raster(str(path)) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), pixels() + 1)
+    # changes there are seen
+    before = open_scene(path).fingerprint
+    write_raster(folder.parent / "other" / "b.tif", pixels())
+    assert open_scene(path).fingerprint != before
+    path.write_text(vrt("../secret.tif"))
+    with pytest.raises(SceneError, match=OUTSIDE):
+        open_scene(path)
+    path.write_text(vrt(f"../other/../{folder.parent.name}/../secret.tif"))
+    with pytest.raises(SceneError, match=OUTSIDE):
+        open_scene(path)
+
+
+def test_a_vrt_leads_to_a_server_that_the_user_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "")
+    (folder / "data").mkdir()
+    (folder / "a.tif").rename(folder / "data" / "a.tif")
+    path = folder / "remote.vrt"
+    with serve(folder) as server:
+        path.write_text(vrt(f"/vsicurl/{server.url}/data/a.tif", attributes=""))
+        with pytest.raises(SceneError, match=rf"--allow-outside {server.url}/data if you know"):
+            open_scene(path)
+        allow_outside([f"{server.url}/data"])
+        scene = open_scene(path)
+        with SceneReader(scene) as reader:
+            np.testing.assert_array_equal(reader.read(0, 0, 4, 4)[0][0], pixels())
+        path.write_text(vrt(f"/vsicurl/{server.url}/data/../secret.tif", attributes=""))
+        with pytest.raises(SceneError, match=OUTSIDE):
+            open_scene(path)
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [
+        ("https://a.example/data/x.tif", True),
+        ("/vsicurl/https://a.example/data/deep/x.tif?token=1", True),
+        ("https://a.example/database/x.tif", False),
+        ("https://a.example/data/../x.tif", False),
+        ("https://a.example/data/%2e%2E/x.tif", False),
+        ("http://a.example/data/x.tif", False),
+        ("https://a.example:8443/data/x.tif", False),
+        ("https://a.example@evil.example/data/x.tif", False),
+        ("https://a.example.evil.example/data/x.tif", False),
+        ("/data/x.tif", False),
+        ("https://[/data/x.tif", False),
+    ],
+)
+def test_a_url_is_allowed_with_all_below_it_and_nothing_beside(
+    target: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "")
+    assert not is_allowed(target)
+    allow_outside(["https://a.example/data"])
+    assert is_allowed(target) == allowed
+
+
+def test_what_is_no_place_cannot_be_allowed(tmp_path: Path, geoseg_command: Command) -> None:
+    ended = geoseg_command("info", tmp_path, "--allow-outside", tmp_path / "missing")
+    assert ended.code == 2
+    assert "missing: neither a folder nor a URL, so nothing there can be allowed" in ended.err
+    with pytest.raises(ParameterError, match="a URL without a host"):
+        allow_outside(["https:///data"])
 
 
 @pytest.mark.parametrize("suffix", [".msk", ".aux.xml", ".ovr"])

@@ -13,6 +13,7 @@ from geoseg.errors import InputError, ParameterError, SceneError
 from geoseg.scene.inputs import find_rasters
 from geoseg.scene.open import current_fingerprint, open_scene
 from geoseg.scene.read import SceneReader
+from tests.conftest import Command
 from tests.products import COMMON, at_30_m, on_10_m, write_tif
 from tests.scene.test_sentinel2 import SCL, STORED, read_all
 from tests.servers import serve
@@ -216,6 +217,16 @@ def test_an_item_does_not_lead_where_its_author_may_not(tmp_path: Path, href: st
     path = write_item(tmp_path / "a" / "item.json", item(href=href))
     with pytest.raises(SceneError, match=rf"item\.json: .*{message}"):
         open_scene(path)
+
+
+def test_an_item_leads_where_the_user_allowed_it(tmp_path: Path, geoseg_command: Command) -> None:
+    write_assets(tmp_path / "data")
+    path = write_item(tmp_path / "a" / "item.json", item(href="../data/{}.tif"))
+    refused = geoseg_command("info", path)
+    assert "pass --allow-outside with their folder" in refused.err
+    allowed = geoseg_command("info", path, "--allow-outside", tmp_path / "data")
+    assert allowed.code == 0, allowed.err
+    assert "blue" in allowed.out
 
 
 def test_an_item_behind_a_url_leads_to_no_local_file(folder: Path) -> None:
