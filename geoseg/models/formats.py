@@ -88,11 +88,11 @@ _BUILT_IN = {
         ),
         Format(
             name="spectral",
-            build="geoseg.models.network:spectral_network",
+            build="geoseg.models.weightless:spectral_network",
             any_bands=True,
             check="geoseg.models.spectral_card:check_spectral_card",
         ),
-        Format(name="kmeans", build="geoseg.models.network:kmeans_network", any_bands=True),
+        Format(name="kmeans", build="geoseg.models.weightless:kmeans_network", any_bands=True),
         Format(
             name="onnx",
             build="geoseg.models.onnx_network:onnx_network",

@@ -1,4 +1,4 @@
-"""Networks from models: by name, never by import path, never from the net."""
+"""Networks with weights from models: by name, never by import path, never from the net."""
 
 import inspect
 import re
@@ -13,20 +13,16 @@ from geoseg.errors import ModelError, printable
 from geoseg.models.card import Architecture
 from geoseg.models.fcn import FCN
 from geoseg.models.load import Model
-from geoseg.models.nearest import NearestCentre
 from geoseg.models.own_network import build_own, installed, is_module
 from geoseg.models.siamese import SiameseUnet
-from geoseg.models.spectral import SpectralRules
 from geoseg.models.weights import read_weights
 
 __all__ = [
     "ARCHITECTURES",
     "build_architecture",
-    "kmeans_network",
     "module_network",
     "named_network",
     "refuse_broken_numbers",
-    "spectral_network",
 ]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
@@ -39,22 +35,6 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 # Decided by the card elsewhere, or reaching for the net.
 _RESERVED = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
 _SHOWN = 3
-
-
-def spectral_network(model: Model) -> nn.Module:
-    """The rules on spectral indices, for the bands that there are."""
-    return SpectralRules(model.bands)
-
-
-def kmeans_network(model: Model) -> nn.Module:
-    """Distances to the centres of a fitted model.
-
-    Raises:
-        ModelError: If it was not fitted.
-    """
-    if model.centres is None or model.spread is None:
-        raise ModelError("kmeans has no centres yet: fit it to samples of the scene first")
-    return NearestCentre(model.centres, model.spread)
 
 
 def named_network(model: Model) -> nn.Module:

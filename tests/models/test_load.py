@@ -156,9 +156,11 @@ def test_a_spectral_card_must_fit_the_rules(tmp_path: Path, change: dict[str, An
         load_model(tmp_path)
 
 
-def test_listing_and_loading_do_not_import_torch() -> None:
+def test_listing_and_loading_do_not_import_torch_and_rules_need_no_architectures() -> None:
     code = (
-        "import sys, geoseg.models as m; m.list_models(); m.load_model('spectral'); "
-        "sys.exit('torch' in sys.modules or 'segmentation_models_pytorch' in sys.modules)"
+        "import sys, geoseg.models as m; m.list_models(); spectral = m.load_model('spectral')\n"
+        "assert 'torch' not in sys.modules\n"
+        "m.load.build_network(spectral)\n"
+        "sys.exit(bool({'segmentation_models_pytorch', 'timm', 'torchvision'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
