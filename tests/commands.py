@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ class Died:
 
     code: int
     err: str
+    peak: int
+    """The most memory that it had, in bytes, what was imported before it started included."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -55,7 +57,7 @@ class Live:
 
     def end(self, timeout: float = 300) -> Died:
         """What it leaves; it is killed when it takes too long."""
-        return Died(code=self.ask({"wait": self.pid, "kill": timeout})["code"], err=self.said)
+        return Died(**self.ask({"wait": self.pid, "kill": timeout}), err=self.said)
 
 
 class Forks:
@@ -73,13 +75,35 @@ class Forks:
 
     def start(self, *words: object, **env: str) -> Live:
         """A command at work, with an environment."""
+        return self.begin(words, env)
+
+    def begin(
+        self,
+        words: Iterable[object],
+        env: dict[str, str],
+        *,
+        folder: Path | None = None,
+        out: Path | None = None,
+        memory: int | None = None,
+    ) -> Live:
+        """A command at work.
+
+        Args:
+            words: Of the command line.
+            env: What is set for it beside the environment of the tests.
+            folder: Where it works.
+            out: File of its stdout.
+            memory: Bytes that it may take beside those of the process that it is forked from.
+        """
         self._n += 1
         err = self._folder / f"said by child {self._n}"
         err.touch()  # it may be read before the child has said anything
-        pid = self._ask({"words": [str(word) for word in words], "env": env, "err": str(err)})["pid"]
+        more = {"folder": folder and str(folder), "out": out and str(out), "memory": memory}
+        asked = {"words": [str(word) for word in words], "env": env, "err": str(err)}
+        pid = self._ask(asked | {key: value for key, value in more.items() if value is not None})["pid"]
         return Live(pid=pid, err=err, ask=self._ask)
 
     def __call__(self, *words: object, kill: float | None = None, **env: str) -> Died:
         """What a command leaves at its end, or when it is killed after some seconds."""
         live = self.start(*words, **env)
-        return Died(code=self._ask({"wait": live.pid, "kill": kill})["code"], err=live.said)
+        return Died(**self._ask({"wait": live.pid, "kill": kill}), err=live.said)

@@ -1,40 +1,55 @@
 """49 odd and broken rasters that other projects keep because something once broke on them; see the corpus' README."""
 
-import csv
-import os
-import subprocess
+import importlib.util
 import sys
+import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+
+from tests.commands import Forks
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data-odd"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.fixture
+def judge(forked: Forks, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The corpus' own program, which lays out each file and judges what is left; commands start at once here."""
+    spec = importlib.util.spec_from_file_location("run_odd", CORPUS / "run_odd.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    # so that nothing is written beside it
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    spec.loader.exec_module(program)
+
+    def run_one(argv: list[str], cwd: Path, limits: dict[str, Any], _: object, env: dict[str, str]) -> dict[str, Any]:
+        (cwd / "tmp").mkdir()
+        env |= {"TMPDIR": str(cwd / "tmp"), "LC_ALL": "C.UTF-8", "COLUMNS": "400", "NO_COLOR": "1"}
+        began = time.monotonic()
+        live = forked.begin(argv, env, folder=cwd, out=cwd / "stdout", memory=limits["mem"])
+        died = live.end(limits["wall"])
+        wall = time.monotonic() - began
+        (cwd / "stderr").write_bytes(live.err.read_bytes())
+        left = program.tree(live.pid)
+        assert not left, f"{argv}: left processes behind: {left}"
+        killed = "memory" if died.peak > limits["mem"] else "time" if wall > limits["wall"] else None
+        return {"rc": died.code, "killed": killed, "peak": died.peak, "wall": wall, "left": 0}
+
+    monkeypatch.setattr(program, "run_one", run_one)
+    return program
+
+
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of odd rasters is not beside this repository")
-def test_good_files_are_processed_and_broken_ones_are_refused_by_name(tmp_path: Path) -> None:
-    with (CORPUS / "index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    # each file costs a start of the program, so a few stand for all unless all are asked for
-    chosen = [r["id"] for r in rows]
-    if os.environ.get("GEOSEG_ODD") != "all":
-        chosen = [r["id"] for r in rows if r["category"] == "control"][:1]
-        chosen += [r["id"] for r in rows if r["expected"] == "reject"][::6]
-    program = Path(sys.executable).with_name("geoseg")
-    words = ["--corpus", str(CORPUS), "--cmd", f"{program} run {{input}} -o {{out}} --model kmeans --no-polygons"]
-    words += [
-        "--deep",
-        sys.executable,
-        "--only",
-        f"^({'|'.join(chosen)})$",
-        "--time-scale",
-        "5",
-        "--work",
-        str(tmp_path),
-    ]
-    ended = subprocess.run([sys.executable, CORPUS / "run_odd.py", *words], capture_output=True, text=True, check=False)
-    print(ended.stdout)  # noqa: T201 - the count, for who looks
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"{len(chosen)} passed, 0 failed" in ended.stdout
+def test_good_files_are_processed_and_broken_ones_are_refused_by_name(
+    judge: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "run {input} -o {out} --model kmeans --no-polygons"
+    code = judge.main(["--corpus", str(CORPUS), "--cmd", command, "--work", str(tmp_path), "--show-tail"])
+    said = capsys.readouterr()
+    print(said.out)  # noqa: T201 - the table, for who looks
+    assert code == 0, said.out + said.err
+    n_rows = len(judge.load(CORPUS))
+    assert f"{n_rows} passed, 0 failed" in said.out
