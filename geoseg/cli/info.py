@@ -45,6 +45,7 @@ def info(raster: str, as_json: bool, band_files: str | None, **asked: Any) -> No
         "gsd_m": float(f"{gsd_m(box):.4g}"),
         "validity": "nodata values and NaN" + (", alpha or mask" if scene.validity == "mask" else ""),
         "clouds": _clouds(scene),
+        "cloudy": None if scene.cloud_percent is None else f"{scene.cloud_percent:g} %",
         "blocks": f"{scene.block_shape[1]} x {scene.block_shape[0]} px",
         "acquired": scene.acquired.isoformat() if scene.acquired else None,
         "driver": scene.driver,
@@ -56,7 +57,7 @@ def info(raster: str, as_json: bool, band_files: str | None, **asked: Any) -> No
         click.echo(json.dumps(content | {"models": models}, indent=2))
         return
     for name, value in facts.items():
-        if value is not None or name not in ("product", "clouds"):  # a plain raster is none, and has none
+        if value is not None or name not in ("product", "clouds", "cloudy"):  # a plain raster is none, and has none
             click.echo(f"{name:10} {'not known' if value is None else printable(value)}")
     click.echo()
     show_table(

@@ -26,6 +26,7 @@ from geoseg.outputs.names import safe_name
 from geoseg.outputs.staging import clean_leftovers
 from geoseg.scene.guard import is_remote, without_query
 from geoseg.scene.mosaic import apart, joined, mosaics
+from geoseg.scene.mosaic_order import Priority
 from geoseg.scene.open import open_scene, scene_name
 from geoseg.scene.scene import Scene
 
@@ -101,7 +102,11 @@ def _plan_mosaics(
         ids = [_unique(safe_name(s.id), taken) for s in (group if each else [scene])]
         try:
             if len(group) > 1:
-                listen(Event(kind="note", scene=scene.id if each else ids[0], text=_mosaic_note(group, scene)))
+                listen(
+                    Event(
+                        kind="note", scene=scene.id if each else ids[0], text=_mosaic_note(group, scene, options.mosaic)
+                    )
+                )
             parts = _parts_of(scene, ids) if each else [(replace(scene, id=ids[0]), None)]
             plans = _planned(parts, model, options, at_once, listen)
         except Exception as error:  # noqa: BLE001 - whatever one input does, it must not stop the others
@@ -125,8 +130,17 @@ def _parts_of(mosaic: Scene, ids: Sequence[str]) -> list[tuple[Scene, Block | No
     ]
 
 
-def _mosaic_note(group: Sequence[Scene], scene: Scene) -> str:
-    names = ", ".join(printable(s.id) for s in group[:10]) + (" ..." if len(group) > 10 else "")
+def _mosaic_note(group: Sequence[Scene], scene: Scene, priority: Priority | None) -> str:
+    """What was joined, in its order, with what that goes by where it is not what was named first."""
+
+    def why(s: Scene) -> str:
+        if priority == "newest":
+            return " (no date)" if s.acquired is None else f" ({s.acquired:%Y-%m-%d})"
+        if priority == "least-cloud" and all(each.cloud_percent is not None for each in group):
+            return f" ({s.cloud_percent:.3g} % cloud)"
+        return ""
+
+    names = ", ".join(f"{printable(s.id)}{why(s)}" for s in group[:10]) + (" ..." if len(group) > 10 else "")
     return f"one scene of {len(group)} files, {scene.width} x {scene.height} px, those that go first first: {names}"
 
 

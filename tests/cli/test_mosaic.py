@@ -89,11 +89,13 @@ def test_sentinel_2_products_of_two_baselines_are_one_scene_in_the_order_asked_f
         main.write_text(text)
         tile.write_text(tile.read_text().replace("2023-", f"{year}-"))
     assert [open_scene(safe).cloud_percent for safe in (old, new)] == [8.25, 61.0]
+    assert "cloudy     8.25 %" in geoseg_command("info", old).out
     words = ["-m", "spectral", "--no-polygons", "--dry-run", "-o", tmp_path / "out"]
-    for priority, first in (("order", new), ("newest", new), ("least-cloud", old)):
+    said = (("order", new, ","), ("newest", new, " (2023-06-05),"), ("least-cloud", old, " (8.25 % cloud),"))
+    for priority, first, why in said:
         ended = geoseg_command("run", new, old, *words, "--mosaic", priority)
         assert ended.code == 0, ended.err
-        assert f"one scene of 2 files, 96 x 96 px, those that go first first: {open_scene(first).id}," in ended.err
+        assert f"one scene of 2 files, 96 x 96 px, those that go first first: {open_scene(first).id}{why}" in ended.err
 
 
 @pytest.mark.parametrize("how", ["plain", "coarser", "native"])

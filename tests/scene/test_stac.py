@@ -67,8 +67,9 @@ def write_item(path: Path, content: Any) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Assets with items of both versions beside them; tests leave them as they are."""
     folder = write_assets(tmp_path_factory.mktemp("stac"))
-    write_item(folder / "new.json", item())
-    write_item(folder / "old.json", item(version="1.0.0"))
+    for name, content in (("new", item()), ("old", item(version="1.0.0"))):
+        content["properties"]["eo:cloud_cover"] = 12.5
+        write_item(folder / f"{name}.json", content)
     return folder
 
 
@@ -79,6 +80,7 @@ def test_an_item_says_names_scale_offset_nodata_and_time(folder: Path, name: str
     assert {(b.scale, b.offset, b.nodata) for b in scene.bands} == {(0.0001, -0.1, 0.0)}
     assert scene.scaled
     assert (scene.id, str(scene.acquired)) == (ID, "2023-06-05 10:21:31.318000+00:00")
+    assert scene.cloud_percent == 12.5
     pixels, valid = read_all(scene)
     for band, layer in zip(scene.bands, pixels, strict=True):
         np.testing.assert_array_equal(layer, on_10_m(STORED[band.title]))
