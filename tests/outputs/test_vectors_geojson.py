@@ -10,7 +10,7 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import ParameterError
@@ -63,6 +63,7 @@ def test_shells_run_counter_clockwise_and_holes_clockwise(tmp_path: Path, legend
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(x=200_000.0, y=7_999_883.0, size=14_890.0)
 @given(x=st.floats(2e5, 7e5), y=st.floats(1e6, 8e6), size=st.floats(0.1, 30_000))
 def test_coordinates_are_those_of_proj_and_edges_shared(
     tmp_path: Path, legend: Legend, x: float, y: float, size: float
@@ -75,11 +76,12 @@ def test_coordinates_are_those_of_proj_and_edges_shared(
     gap = np.abs(corners[:, None] - lonlat).max(axis=2).min(axis=0)
     assert gap.max() < 0.6e-9
     assert shapely.coverage_is_valid(found.geometry.array)
-    # halfway along each edge, the line in longitude and latitude is where the line on the map is
+    # Halfway along each edge, the line in longitude and latitude is where the line on the map is: a parallel of 1000 m
+    # at 72.4 degrees is off by its length squared x tan(latitude) / 8 radii of the earth, 0.062 m.
     middle = (corners[1:] + corners[:-1]) / 2
     to_map = pyproj.Transformer.from_crs(4326, 32633, always_xy=True)
     on_map = shapely.points(np.array(to_map.transform(*middle.T)).T)
-    assert shapely.distance(on_map, boxes[0].exterior).max() < 0.06
+    assert shapely.distance(on_map, boxes[0].exterior).max() < 0.065
     lengths = np.hypot(*np.diff(np.array(to_map.transform(*corners.T)), axis=1))
     assert lengths.max() < LONGEST_M + 0.01
 
