@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ParameterError
 from geoseg.evaluate.scores import Margins
 
-__all__ = ["Interval", "intervals"]
+__all__ = ["Interval", "intervals", "intervals_of_sums"]
 
 _DRAWS: Final = 2000
 _AT_ONCE: Final = 1 << 22  # numbers that are held at once, for each of three margins
@@ -55,13 +55,45 @@ def intervals(
     Raises:
         ParameterError: If the level is no share.
     """
+    n, k = units.agreed.shape
+    return _between(lambda counts: scores_of(_drawn(units, counts)), n, k, level, draws, seed)
+
+
+def intervals_of_sums(
+    units: NDArray[np.float64],
+    scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    level: float = 0.95,
+    draws: int = _DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """As `intervals`, of scores that are made of any sums which add up over units.
+
+    Args:
+        units: (n, ...) sums of n scenes.
+        scores_of: What is asked for, (d, ...) from sums of d draws (d, ...).
+        level: Share of the draws between the ends.
+        draws: How often all units are drawn.
+        seed: Of the random draws.
+    """
+    n, flat = len(units), units.reshape(len(units), -1)
+
+    def drawn(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return scores_of((counts @ flat).reshape(len(counts), *units.shape[1:]))
+
+    return _between(drawn, n, max(1, flat.shape[1]), level, draws, seed)
+
+
+def _between(
+    scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]], n: int, k: int, level: float, draws: int, seed: int
+) -> Interval:
+    """Intervals of scores from how often each of n units, of k numbers each, is drawn (d, n)."""
     if not 0 < level < 1:
         raise ParameterError(f"an interval of level {level}: give a share above 0 and below 1, such as 0.95")
-    n, k = units.agreed.shape
     if n < 2:
-        none = np.full_like(scores_of(_drawn(units, np.ones((1, n))))[0], np.nan)
+        none = np.full_like(scores_of(np.ones((1, n)))[0], np.nan)
         return Interval(low=none, high=none)
-    found = np.concatenate([scores_of(_drawn(units, counts)) for counts in _draws(n, k, draws, seed)])
+    found = np.concatenate([scores_of(counts) for counts in _draws(n, k, draws, seed)])
     tail = (1 - level) / 2
     known = np.isfinite(found).any(axis=0)
     safe = np.where(known, found, 0.0)

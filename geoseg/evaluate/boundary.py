@@ -55,8 +55,8 @@ def in_metres(sums: NDArray[np.int64], ruler: Ruler) -> NDArray[np.float64]:
 
 
 def border_scores(sums: NDArray[np.float64]) -> BorderScores:
-    """Scores from sums (K, 13) in metres."""
-    s = sums.T
+    """Scores from sums (..., K, 13) in metres; leading axes are those of several maps."""
+    s = np.moveaxis(sums, -1, 0)
     either = (s[_EDGE_REF] > 0) | (s[_EDGE_MAP] > 0)
     precision, recall = _ratio(s[_EDGE_MAP_HIT], s[_EDGE_MAP]), _ratio(s[_EDGE_REF_HIT], s[_EDGE_REF])
     length = s[_LENGTH_REF] + s[_LENGTH_MAP]

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
-from geoseg.evaluate.bootstrap import Interval, intervals
+from geoseg.evaluate.bootstrap import Interval, intervals, intervals_of_sums
 from geoseg.evaluate.border_sums import N_BORDER_SUMS
 from geoseg.evaluate.boundary import BorderScores, border_scores
 from geoseg.evaluate.calibration import Reliability, reliability
-from geoseg.evaluate.instances import Matches, object_scores
+from geoseg.evaluate.instances import Matches, object_scores, object_sums, panoptic_quality
 from geoseg.evaluate.probabilities import ShareCounts
 from geoseg.evaluate.scene_scores import SceneScores
 from geoseg.evaluate.scores import MEASURES, ClassScores, Margins, Scores, class_scores, scores
@@ -123,15 +123,20 @@ class Evaluation:
         """Of each class, in all scenes together."""
         return class_scores(self.margins)
 
+    def _border_sums(self) -> NDArray[np.float64] | None:
+        """(n, K, 13) of the scenes; None where they were not asked for."""
+        sums = np.zeros((len(self.scenes), len(self.legend), N_BORDER_SUMS))
+        for own, place, s in zip(sums, self.places, self.scenes, strict=True):
+            if s.borders is None:
+                return None
+            own[place] = s.borders
+        return sums
+
     @property
     def borders(self) -> BorderScores | None:
         """Of the borders of each class, in all scenes together; None where they were not asked for."""
-        total = np.zeros((len(self.legend), N_BORDER_SUMS))
-        for place, s in zip(self.places, self.scenes, strict=True):
-            if s.borders is None:
-                return None
-            total[place] += s.borders
-        return border_scores(total)
+        sums = self._border_sums()
+        return None if sums is None else border_scores(sums.sum(axis=0))
 
     @property
     def shares(self) -> ShareCounts | None:
@@ -184,7 +189,7 @@ class Evaluation:
         """``measure``, ``value``, ``low`` and ``high``, one row for each score of all scenes together.
 
         Where there are probabilities, also their Brier score and negative log-likelihood; where borders were asked for,
-        the means of their scores over the classes that have them.
+        the means of their scores over the classes that have them, with intervals from scenes only.
         """
         import pandas as pd
 
@@ -205,8 +210,16 @@ class Evaluation:
             rows += [(m, getattr(known, m), nan, nan) for m in ("ece", "overconfidence")]
         if self.shares is not None:
             rows += [(m, getattr(self.shares, m), nan, nan) for m in ("brier", "nll")]
-        if self.borders is not None:
-            rows += [(m, value, nan, nan) for m, value in border_means(self.borders).items()]
+        sums = self._border_sums()
+        if sums is not None:
+            means = border_means(border_scores(sums.sum(axis=0)))
+            drawn = intervals_of_sums(
+                sums, lambda s: np.stack(list(border_means(border_scores(s)).values()), axis=-1), level=self.level
+            )
+            rows += [
+                (m, float(value), float(low), float(high))
+                for (m, value), low, high in zip(means.items(), drawn.low, drawn.high, strict=True)
+            ]
         return pd.DataFrame(rows, columns=["measure", "value", "low", "high"]).astype({"measure": "str"})
 
     def class_table(self) -> "pd.DataFrame":
@@ -275,21 +288,26 @@ class Evaluation:
     def object_table(self) -> "pd.DataFrame | None":
         """One row per class whose objects were asked for; None where there is none.
 
-        ``class_id``, ``class_name`` and the fields of `ObjectScores`, all scenes together.
+        ``class_id``, ``class_name`` and the fields of `ObjectScores`, all scenes together, with ``pq_low`` and
+        ``pq_high`` from scenes drawn again.
         """
         import pandas as pd
 
         found: dict[int, Matches] = {}
-        for place, s in zip(self.places, self.scenes, strict=True):
+        sums: dict[int, NDArray[np.float64]] = {}
+        for i, (place, s) in enumerate(zip(self.places, self.scenes, strict=True)):
             for k, matches in s.objects.items():
                 at = int(place[k])
                 found[at] = found[at] + matches if at in found else matches
+                sums.setdefault(at, np.zeros((len(self.scenes), 4)))[i] = object_sums(matches)
         if not found:
             return None
         rows = []
         for k in sorted(found):
-            c = self.legend.classes[k]
-            rows.append({"class_id": c.class_id, "class_name": c.name, **asdict(object_scores(found[k]))})
+            c, between = self.legend.classes[k], intervals_of_sums(sums[k], panoptic_quality, level=self.level)
+            known = asdict(object_scores(found[k]))
+            ends = {"pq": known.pop("pq"), "pq_low": float(between.low), "pq_high": float(between.high)}
+            rows.append({"class_id": c.class_id, "class_name": c.name, **ends, **known})
         return pd.DataFrame(rows).astype({"class_name": "str"})
 
     def zone_table(self) -> "pd.DataFrame | None":

@@ -7,7 +7,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["THRESHOLDS", "Matches", "ObjectScores", "Overlaps", "match_objects", "object_scores"]
+__all__ = [
+    "THRESHOLDS",
+    "Matches",
+    "ObjectScores",
+    "Overlaps",
+    "match_objects",
+    "object_scores",
+    "object_sums",
+    "panoptic_quality",
+]
 
 THRESHOLDS: Final = np.round(np.arange(0.5, 1.0, 0.05), 2)
 """Of intersection over union, at which an object counts as found: 0.5, 0.55 and so on to 0.95."""
@@ -156,6 +165,21 @@ def object_scores(matches: Matches) -> ObjectScores:
         ap50=aps[0],
         ap75=aps[5],
     )
+
+
+def object_sums(matches: Matches) -> NDArray[np.float64]:
+    """(4,) objects found, their summed intersection over union, objects of the reference and of the prediction."""
+    found = matches.found_iou
+    return np.array([len(found), found.sum(), matches.n_reference, len(matches.score)], dtype=np.float64)
+
+
+def panoptic_quality(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) from sums (..., 4) of one class: `ObjectScores.pq`."""
+    _, iou, n, m = np.moveaxis(sums, -1, 0)
+    quality = np.full(n.shape, np.nan)
+    # mean of the overlaps times F1: the number of those found falls out
+    np.divide(2 * iou, n + m, out=quality, where=n + m > 0)
+    return quality
 
 
 def _average_precisions(matches: Matches) -> Sequence[float]:

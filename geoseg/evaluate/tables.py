@@ -53,13 +53,15 @@ def reliability_of(by_percent: NDArray[np.int64]) -> Reliability:
     return reliability(np.arange(len(total)) / 100, total[:, 0], total[:, 1])
 
 
-def border_means(borders: BorderScores) -> dict[str, float]:
-    """Means over the classes that have the score."""
+def border_means(borders: BorderScores) -> dict[str, NDArray[np.float64]]:
+    """Means over the classes that have the score, (...) of (..., K)."""
     means = {}
     for name in ("iou", "f1", "asd_m", "surface_dice"):
         values = getattr(borders, name)
-        known = values[np.isfinite(values)]
-        means[_BY_BORDER[name]] = float(known.mean()) if len(known) else float("nan")
+        known = np.isfinite(values)
+        n = known.sum(axis=-1)
+        means[_BY_BORDER[name]] = np.full(n.shape, np.nan)
+        np.divide(np.where(known, values, 0.0).sum(axis=-1), n, out=means[_BY_BORDER[name]], where=n > 0)
     return means
 
 

@@ -234,7 +234,10 @@ def test_boundaries_are_told_with_the_tolerance_that_was_given(lots: Path, geose
 
 def test_objects_are_told_of_the_classes_that_are_asked_for(lots: Path, geoseg_command: Command) -> None:
     words = ("evaluate", lots / "maps", lots / "labels", "--json", "--instances", "crop", "--instances", 1)
-    found = json.loads(geoseg_command(*words).out)["objects"]
+    told = json.loads(geoseg_command(*words, "--boundaries").out)
+    found = told["objects"]
+    border = {row["measure"]: row for row in told["summary"]}["boundary_f1"]
+    assert 0 < border["low"] < border["value"] < border["high"] < 1
     assert [row["class_name"] for row in found] == ["water", "crop"]
     for row, value in zip(found, (1, 4), strict=True):
         sides = [[label(side == value)[1] for side in pixels(lots, place)] for place in ("north", "mid", "south")]
@@ -242,6 +245,7 @@ def test_objects_are_told_of_the_classes_that_are_asked_for(lots: Path, geoseg_c
         assert row["n_reference"] == n_reference
         assert row["n_mapped"] <= n_mapped  # without those of which the reference says nothing
         assert row["pq"] == pytest.approx(row["sq"] * row["rq"])
+        assert row["pq_low"] < row["pq"] < row["pq_high"]
         assert row["ap50"] >= row["ap75"]
     refused = geoseg_command("evaluate", lots / "maps/mid.tif", lots / "labels/mid_label.tif", "--instances", "houses")
     assert refused.code == 2

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, bootstrap
 
 from geoseg.errors import ParameterError
-from geoseg.evaluate.bootstrap import intervals
+from geoseg.evaluate.bootstrap import intervals, intervals_of_sums
 from geoseg.evaluate.scores import Margins, scores
 
 
@@ -51,6 +51,17 @@ def test_scenes_alike_leave_no_doubt_and_one_alone_says_nothing() -> None:
     alone = intervals(Margins.of(units(1)), miou)
     assert np.isnan(alone.low)
     assert np.isnan(alone.high)
+
+
+def test_intervals_of_sums_are_those_of_margins_that_are_added_up() -> None:
+    margins = Margins.of(units(15))
+    sums = np.stack([margins.agreed, margins.reference, margins.predicted], axis=1)
+    expected = intervals(margins, miou)
+    found = intervals_of_sums(
+        sums, lambda s: miou(Margins(agreed=s[:, 0], reference=s[:, 1], predicted=s[:, 2])), draws=2000
+    )
+    assert (found.low, found.high) == (expected.low, expected.high)
+    assert np.isnan(intervals_of_sums(sums[:1], lambda s: s[:, 0, 0]).low)
 
 
 def test_the_same_scenes_give_the_same_interval() -> None:

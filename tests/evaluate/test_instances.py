@@ -195,6 +195,7 @@ def test_polygons_of_a_reference_are_objects_of_their_own_for_every_cut(
         row = table.iloc[0]
         assert (row.n_reference, row.n_mapped, row.n_found) == (3, 2, 2)
         assert row.sq == pytest.approx((140 / 150 + 14 * 14 / 225) / 2)
+        assert np.isnan(row.pq_low)  # one scene
     joined = geoseg.evaluate_map(as_map(mapped), as_map(truth), **names).object_table()
     assert joined is not None
     assert joined.n_reference[0] == 2
