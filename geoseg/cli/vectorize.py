@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import legend_option, outline_options, outside_option
+from geoseg.cli.options import aoi_options, legend_option, outline_options, outside_option
 
 __all__ = ["vectorize"]
 
@@ -22,6 +22,7 @@ __all__ = ["vectorize"]
     multiple=True,
     help="File of the polygons: .gpkg, .shp, .fgb, .parquet or .geojson; may be given several times.",
 )
+@aoi_options
 @legend_option
 @outside_option
 @outline_options
@@ -33,7 +34,7 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
     Names and colours are those of the file, where it has them.
     """
     from geoseg.cli.talk import Talk, set_up_logging
-    from geoseg.errors import OutputError, printable
+    from geoseg.errors import InputError, OutputError, printable
 
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
@@ -43,18 +44,26 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
         if output.exists() and not asked["overwrite"]:
             raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")
 
-    from geoseg.cli.options import outlines_of
+    from geoseg.cli.options import aoi_of, outlines_of
     from geoseg.jobs.vectorize import format_of, vectorize_raster
     from geoseg.scene.class_raster import open_class_raster
 
     for output in outputs:
         format_of(output)
     outlines, min_area = outlines_of(asked)
+    aoi = aoi_of(asked)
     raster = open_class_raster(classes, legend=asked["legend"])
+    inside = None if aoi is None else aoi.inside(raster.geobox)
+    if aoi is not None and inside is None:
+        raise InputError(
+            f"{printable(classes)}: lies outside of the area of interest ({aoi.label}): check its coordinates and CRS"
+        )
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        for note in () if aoi is None else aoi.zones.notes:
+            talk.say(note)
         for note in raster.notes:
             talk.say(f"{printable(classes)}: {note}")
-        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area, listen=talk)
+        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area, inside=inside, listen=talk)
         if outlines.smooth or outlines.simplify is not None:
             talk.say(str(drawn.area_change or ""))
         talk.say(f"{drawn.n} polygons in {', '.join(str(printable(o)) for o in outputs)}")

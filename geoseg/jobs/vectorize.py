@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg import __version__
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import GeosegError, ParameterError, printable
+from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Block, blocks
 from geoseg.jobs.allocator import keep_memory
 from geoseg.jobs.outcome import Event
@@ -38,14 +39,32 @@ class _Map:
 
     raster: ClassRaster
     areas: PixelAreas
+    inside: Inside | None
     held: NDArray[np.uint8] | None
 
     def __call__(self, block: Block) -> Pixels:
         if self.held is not None:
             classes = self.held[block.row_off : block.row_end, block.col_off : block.col_end]
         else:
-            classes = self.raster.read(block.row_off, block.col_off, block.height, block.width)
+            with ClassReader(self.raster) as reader:
+                classes = _asked(reader, block, self.inside)
         return Pixels(classes=classes, areas=self.areas)
+
+
+def _asked(reader: ClassReader, block: Block, inside: Inside | None) -> NDArray[np.uint8]:
+    """Class values of a block; nodata, and not read where that can be, where they are not asked for."""
+    if inside is None:
+        return reader.read(block.row_off, block.col_off, block.height, block.width)
+    classes = np.full((block.height, block.width), reader.raster.legend.nodata, np.uint8)
+    part = inside.within(block)
+    if part is not None:
+        row, col = part.row_off - block.row_off, part.col_off - block.col_off
+        np.copyto(
+            classes[row : row + part.height, col : col + part.width],
+            reader.read(part.row_off, part.col_off, part.height, part.width),
+            where=inside.mask(part.row_off, part.col_off, part.height, part.width),
+        )
+    return classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +98,7 @@ def vectorize_raster(
     *,
     outlines: Outlines,
     min_area: MinArea | None = None,
+    inside: Inside | None = None,
     threads: int | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> Drawn:
@@ -89,6 +109,7 @@ def vectorize_raster(
         paths: Final names; their suffixes say the formats.
         outlines: How polygons are drawn.
         min_area: Smaller regions are merged into their neighbours first.
+        inside: The pixels that are asked for, which count for nodata elsewhere; all by default.
         threads: Blocks in work at the same time; as many as there are cores by default.
         listen: Told how far the work is, under the file's name: every file goes through all blocks.
 
@@ -105,7 +126,11 @@ def vectorize_raster(
     threads = threads or os.cpu_count() or 1
     shape = raster.geobox.shape[0], raster.geobox.shape[1]
     small = shape[0] * shape[1] <= _HELD_PX
-    read = _Map(raster=raster, areas=PixelAreas.of(raster.geobox), held=raster.read(0, 0, *shape) if small else None)
+    held = None
+    if small:
+        with ClassReader(raster) as reader:
+            held = _asked(reader, Block(row_off=0, col_off=0, height=shape[0], width=shape[1]), inside)
+    read = _Map(raster=raster, areas=PixelAreas.of(raster.geobox), inside=inside, held=held)
     grid = Grid.of(list(blocks(*shape, block_height=BLOCK_PX, block_width=BLOCK_PX)))
     with ThreadPoolExecutor(threads, "geoseg-vector") as pool:
         vectorizer = Vectorizer(
@@ -148,5 +173,5 @@ def _legend(raster: ClassRaster, read: _Map, grid: Grid) -> Legend:
     else:
         with ClassReader(raster) as reader:
             for b in grid.blocks:
-                present[np.unique(reader.read(b.row_off, b.col_off, b.height, b.width))] = True
+                present[np.unique(_asked(reader, b, read.inside))] = True
     return raster.legend_of(v for v in np.flatnonzero(present).tolist() if v != raster.legend.nodata)

@@ -78,7 +78,7 @@ class ClassReader:
 
     def __init__(self, raster: ClassRaster) -> None:
         """Prepare to read this raster."""
-        self._raster = raster
+        self.raster = raster
         self._codes = _codes(raster.legend, raster.dtype)
         self._stack = ExitStack()
         self._dataset: DatasetReader | None = None
@@ -98,7 +98,7 @@ class ClassReader:
 
     def _open(self) -> DatasetReader:
         if self._dataset is None:
-            raster = self._raster
+            raster = self.raster
             dataset = self._stack.enter_context(open_raster(raster.href))
             if dataset.shape != raster.geobox.shape or dataset.dtypes[raster.band - 1 :][:1] != (raster.dtype,):
                 raise SceneError(f"{printable(raster.href)}: it changed while it was read; run again")
@@ -111,7 +111,7 @@ class ClassReader:
         Raises:
             SceneError: If the file cannot be read there, or is no longer what it was.
         """
-        raster = self._raster
+        raster = self.raster
         # what uint8 already holds as the legend's nodata may stay
         kept = {raster.legend.nodata} if raster.dtype == "uint8" else set()
         unobserved = [v for v in raster.unobserved if v not in kept]

@@ -127,6 +127,62 @@ def test_drawn_otherwise_it_is_still_a_coverage_with_the_areas_of_the_pixels(
     assert after.area.sum() / before.area.sum() - 1 == pytest.approx(change / 100, abs=1e-6)
 
 
+def test_an_area_of_interest_gives_the_polygons_of_the_map_with_nodata_outside(
+    tmp_path: Path, geoseg_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = natural(120, 150)
+    # a class without a name that lies outside is none of the area's
+    pixels[:5] = 9
+    map_path = write_map(tmp_path / "map.tif", pixels)
+    # no pixel's centre is on its edges
+    area = shapely.Polygon([(600_203.4, 4_999_902.1), (601_107.9, 4_999_401.3), (600_411.7, 4_998_903.6)])
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32633").to_crs(4326).to_file(tmp_path / "area.gpkg")
+    wanted = rasterize([area], pixels.shape, transform=UTM)
+    cut = write_map(tmp_path / "cut.tif", np.where(wanted == 1, pixels, np.uint8(255)))
+    words: list[object] = ["--min-area", "4px"]
+    assert geoseg_command("vectorize", cut, "-o", tmp_path / "cut.gpkg", *words).code == 0
+    words += ["--aoi", tmp_path / "area.gpkg"]
+    assert geoseg_command("vectorize", map_path, "-o", tmp_path / "held.gpkg", *words).code == 0
+    # a large map, which is read block by block
+    monkeypatch.setattr("geoseg.jobs.vectorize._HELD_PX", 0)
+    monkeypatch.setattr("geoseg.jobs.vectorize.BLOCK_PX", 64)
+    assert geoseg_command("vectorize", map_path, "-o", tmp_path / "blocks.gpkg", *words).code == 0
+    expected, held, blockwise = (
+        {(row.class_id, row.geometry.normalize().wkb) for row in table(tmp_path / f"{name}.gpkg").itertuples()}
+        for name in ("cut", "held", "blocks")
+    )
+    assert len(expected) > 20
+    assert held == expected
+    assert blockwise == expected
+
+
+def test_damage_outside_of_the_area_of_interest_is_not_read(tmp_path: Path, geoseg_command: Command) -> None:
+    path = write_map(
+        tmp_path / "map.tif", natural(256, 256), tiled=True, blockxsize=64, blockysize=64, compress="deflate"
+    )
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(CLASSES="1=kind-a 2=kind-b 3=kind-c 4=kind-d")
+    with rasterio.open(path) as dataset:
+        last = int(dataset.get_tag_item("BLOCK_OFFSET_3_3", "TIFF", bidx=1))
+    with path.open("r+b") as file:
+        file.seek(last)
+        file.write(b"\xff" * 64)
+    assert geoseg_command("vectorize", path, "-o", tmp_path / "all.gpkg").code == 2
+    words = ["--bbox", "600000,4999400,600600,5000000", "--bbox-crs", "EPSG:32633"]
+    ended = geoseg_command("vectorize", path, "-o", tmp_path / "part.gpkg", *words)
+    assert ended.code == 0, ended.err
+
+
+def test_a_map_outside_of_the_area_of_interest_is_refused(
+    tmp_path: Path, map_path: Path, geoseg_command: Command
+) -> None:
+    ended = geoseg_command("vectorize", map_path, "-o", tmp_path / "none.gpkg", "--bbox", "1,1,2,2")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "map.tif: lies outside of the area of interest (box 1,1,2,2)" in ended.err
+    assert not (tmp_path / "none.gpkg").exists()
+
+
 def test_pixels_that_touch_at_corners_can_be_one_feature(map_path: Path, geoseg_command: Command) -> None:
     four, eight = map_path.with_name("four.gpkg"), map_path.with_name("eight.gpkg")
     noisy = write_map(map_path.with_name("noisy.tif"), natural(40, 40, sigma=0.4))
