@@ -1,10 +1,14 @@
 """49 odd and broken rasters that other projects keep because something once broke on them; see the corpus' README."""
 
 import importlib.util
+import io
+import subprocess
 import sys
 import time
+import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +42,16 @@ def judge(forked: Forks, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         killed = "memory" if died.peak > limits["mem"] else "time" if wall > limits["wall"] else None
         return {"rc": died.code, "killed": killed, "peak": died.peak, "wall": wall, "left": 0}
 
+    def read_back(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        """What the program's reader of outputs says, without a start of Python for each file."""
+        said = io.StringIO()
+        with redirect_stdout(said), warnings.catch_warnings(), monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", words[2:])
+            exec(words[2], {})
+        return subprocess.CompletedProcess(words, 0, said.getvalue(), "")
+
     monkeypatch.setattr(program, "run_one", run_one)
+    monkeypatch.setattr(program, "subprocess", SimpleNamespace(run=read_back))
     return program
 
 
@@ -47,7 +60,9 @@ def test_good_files_are_processed_and_broken_ones_are_refused_by_name(
     judge: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = "run {input} -o {out} --model kmeans --no-polygons"
-    code = judge.main(["--corpus", str(CORPUS), "--cmd", command, "--work", str(tmp_path), "--show-tail"])
+    code = judge.main(
+        ["--corpus", str(CORPUS), "--cmd", command, "--work", str(tmp_path), "--show-tail", "--deep", "here"]
+    )
     said = capsys.readouterr()
     print(said.out)  # noqa: T201 - the table, for who looks
     assert code == 0, said.out + said.err
