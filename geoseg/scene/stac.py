@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,10 @@ _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 _RASTER = re.compile(r"\.(?:tiff?|jp2|j2k|img)$", re.IGNORECASE)
 _API = re.compile(r"/(?:items(?:/[^/]+)?|search)/?$")
 """How the addresses of items end in a STAC API."""
+_KEPT: dict[str, tuple[float, list[Mapping[str, Any]]]] = {}
+"""When a collection was read, and its items."""
+_KEPT_S = 600
+"""For so long: tokens in addresses of assets are good for some three quarters of an hour."""
 _BANDS = COMMON_NAMES | {"cirrus"}
 """Bands of reflectance: no panchromatic and no thermal ones."""
 
@@ -82,7 +87,12 @@ def item_names(href: str) -> list[str]:
         SceneError: If it cannot be read or holds no items.
     """
     file, one = split_item_name(href)
-    return [href] if one else [f"{file}#{item['id']}" for item in _items(file)]
+    if one:
+        return [href]
+    items = _items(file)
+    if is_remote(file):
+        _keep(file, items)
+    return [f"{file}#{item['id']}" for item in items]
 
 
 def item_files(href: str) -> list[Path]:
@@ -113,7 +123,7 @@ def open_item(href: str, wanted: Wanted) -> Scene:
     """
     file, one = split_item_name(href)
     shown = printable(without_query(file))
-    items = [item for item in _items(file) if not one or str(item["id"]) == one]
+    items = [item for item in _items_again(file) if str(item["id"]) == one] if one else _items(file)
     if len(items) != 1:
         what = f"no item {printable(one)}" if one else f"{len(items)} items"
         raise SceneError(f"{shown}: holds {what}; name one as {shown}#ID, or run over all of them")
@@ -183,6 +193,27 @@ def _items(file: str) -> list[Mapping[str, Any]]:
             "of a catalogue, name the items"
         )
     return items
+
+
+def _items_again(file: str) -> list[Mapping[str, Any]]:
+    """The items of a collection, which are asked for in turn: it is read once for all that follow soon."""
+    if not is_remote(file):
+        try:
+            info = Path(file).stat()
+        except OSError:
+            return _items(file)
+        return _items_at(file, info.st_mtime_ns, info.st_size)
+    read, items = _KEPT.get(file, (-math.inf, []))
+    if time.monotonic() - read > _KEPT_S:
+        items = _items(file)
+        _keep(file, items)
+    return items
+
+
+def _keep(url: str, items: list[Mapping[str, Any]]) -> None:
+    """Keep the items of one URL; of the one before, none."""
+    _KEPT.clear()
+    _KEPT[url] = time.monotonic(), items
 
 
 @lru_cache(maxsize=1)

@@ -165,6 +165,45 @@ def test_items_of_a_collection_are_scenes_of_their_own(folder: Path, tmp_path: P
     assert not any(".json" in n for n in find_rasters([folder]))
 
 
+def test_a_collection_behind_a_url_is_fetched_once_for_all_of_its_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_assets(tmp_path)
+    with serve(tmp_path) as server:
+        features = [item(href=server.url + "/{}.tif") | {"id": name} for name in ("one", "two")]
+        write_item(tmp_path / "search.json", {"type": "FeatureCollection", "features": features})
+        url = f"{server.url}/search.json"
+        names = find_rasters([url])
+        assert [open_scene(n).id for n in names] == ["one", "two"]
+        assert server.asked["search.json"] == 1
+        # whoever lists it again sees what is new, and its tokens are asked for again in time
+        assert find_rasters([url]) == names
+        assert server.asked["search.json"] == 2
+        monkeypatch.setattr("geoseg.scene.stac._KEPT_S", -1)
+        assert open_scene(names[1]).id == "two"
+        assert server.asked["search.json"] == 3
+
+
+def test_of_finished_scenes_behind_a_url_no_pixels_are_fetched_again(
+    tmp_path: Path, geoseg_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what GDAL remembers of a file that is closed, another process would fetch
+    monkeypatch.setenv("CPL_VSIL_CURL_NON_CACHED", "/vsicurl/")
+    noise = np.random.default_rng(0).integers(1, 5000, (4, 512, 512)).astype(np.uint16)
+    write_tif(tmp_path / "served" / "noise.tif", noise, 10, tiled=True, blockxsize=64, blockysize=64)
+    size = (tmp_path / "served" / "noise.tif").stat().st_size
+    with serve(tmp_path / "served") as server:
+        words: list[object] = ["run", f"{server.url}/noise.tif", "-o", tmp_path / "out", "--no-polygons"]
+        words += ["--bands", "blue,green,red,nir", "--scale", "0.0001", "--force"]
+        assert geoseg_command(*words).code == 0
+        assert server.sent["noise.tif"] > size
+        server.sent.clear()
+        again = geoseg_command(*words)
+    assert again.code == 0, again.err
+    assert "1 of 1 scenes done" in again.err
+    assert 0 < server.sent["noise.tif"] < size / 4
+
+
 def test_a_change_of_an_asset_is_seen(tmp_path: Path) -> None:
     write_assets(tmp_path)
     scene = open_scene(write_item(tmp_path / "item.json", item()))
