@@ -242,7 +242,7 @@ def connect(
         # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
         folder = stack.enter_context(scratch_folder())
         # ... and its lock files would stay behind in the temporary folder of the machine
-        settings = {"distributed.comm.timeouts.connect": "10s", "temporary-directory": folder, **_QUIET}
+        settings = {"distributed.comm.timeouts.connect": _patience(), "temporary-directory": folder, **_QUIET}
         if block_timeout is not None:
             # a process that stands still altogether cannot end itself: its silence is noticed instead
             settings["distributed.scheduler.worker-ttl"] = f"{max(block_timeout, 30.0)} s"
@@ -327,6 +327,11 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _patience() -> str:
+    """How long an address is tried: Dask's own variable, else less than its 30 s."""
+    return os.environ.get("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "10s")
+
+
 def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | None, timeout: float | None) -> Pool:
     from distributed import Client
 
@@ -334,7 +339,7 @@ def _existing(stack: ExitStack, scheduler: str | None, scheduler_file: str | Non
     try:
         # read here: Dask waits for ever for a missing file, and one without an address trips it
         address = scheduler if scheduler_file is None else str(json.loads(Path(scheduler_file).read_text())["address"])
-        client = stack.enter_context(Client(address, set_as_default=False, timeout="10s"))
+        client = stack.enter_context(Client(address, set_as_default=False, timeout=_patience()))
     except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a connection file of another kind
         raise ResourceError(f"no Dask scheduler answers at {shown}: check the address and that it runs") from error
     try:

@@ -96,8 +96,9 @@ def test_a_file_damaged_in_the_middle_publishes_nothing(write_scene: WriteScene,
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_nothing_can_start_with_ends_with_2_before_anything_is_written(
-    words: list[str], reason: str, write_scene: WriteScene, geoseg_command: Command
+    words: list[str], reason: str, write_scene: WriteScene, geoseg_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
     path = write_scene()
     out = path.parents[1] / "out"
     ended = geoseg_command("run", path, "-o", out, *([] if "-m" in words else ["-m", "kmeans:2"]), *words)

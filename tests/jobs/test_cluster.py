@@ -108,7 +108,10 @@ def test_places_exclude_one_another() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"address": "tcp://127.0.0.1:1"}'])
-def test_a_connection_file_of_no_scheduler_is_named(content: str, tmp_path: Path) -> None:
+def test_a_connection_file_of_no_scheduler_is_named(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
     file = tmp_path / "scheduler.json"
     file.write_text(content)
     with (
