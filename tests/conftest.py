@@ -112,9 +112,8 @@ def geoseg_command(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRe
     os.environ.update(before)
 
 
-@pytest.fixture
-def random_unet(tmp_path: Path) -> Path:
-    """The card of a small U-Net with random weights for three bands in any unit."""
+def write_unet(folder: Path, **changes: Any) -> Path:
+    """The card of a small U-Net with random weights for three bands in any unit, its fields changed as is said."""
     import segmentation_models_pytorch as smp
     import torch
     import yaml
@@ -123,7 +122,6 @@ def random_unet(tmp_path: Path) -> Path:
     torch.manual_seed(3)
     options = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
     network = smp.Unet("resnet18", encoder_weights=None, in_channels=3, classes=4, **options)
-    folder = tmp_path / "unet"
     folder.mkdir()
     save_file({k: v.clone().contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
     card = {
@@ -138,9 +136,16 @@ def random_unet(tmp_path: Path) -> Path:
         "overlap": 0.25,
         "output_stride": 8,
         "classes": [{"value": i, "name": f"class {i}", "color": "#999999"} for i in range(4)],
+        **changes,
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     return folder / "card.yaml"
+
+
+@pytest.fixture
+def random_unet(tmp_path: Path) -> Path:
+    """The card of `write_unet`."""
+    return write_unet(tmp_path / "unet")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import band_options, compute_options, legend_option, trust_option, zone_options, zones_of
+from geoseg.cli.options import (
+    band_files_option,
+    band_options,
+    by_user,
+    clouds_option,
+    compute_options,
+    decision_of,
+    decision_options,
+    legend_option,
+    min_area_of,
+    min_area_option,
+    mosaic_of,
+    mosaic_options,
+    segment_options,
+    segment_options_of,
+    trust_option,
+    zone_options,
+    zones_of,
+)
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk
@@ -18,10 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_SHOWN = 40
 _WITH_MODEL = (
-    "scenes", "labels", "maps", "fit_temperature", "bands", "scale", "offset", "window", "overlap", "blend",
-    "batch_size", "device", "precision", "threads", "trust_model",
+    "scenes", "labels", "maps", "fit_temperature", "bands", "scale", "offset", "mosaic", "mosaic_outputs",
+    "mask_clouds", "band_files", "window", "overlap", "blend", "batch_size", "device", "precision", "threads", "tta",
+    "cost_matrix", "min_confidence", "block_size", "seed", "restart", "force", "native_grid", "min_area", "trust_model",
 )  # fmt: skip
 
 
@@ -103,10 +121,20 @@ _WITH_MODEL = (
 @click.option("--kappa", is_flag=True, help="Also kappa, which is not recommended.")
 @click.option("--json", "as_json", is_flag=True, help="All tables as JSON on stdout, in place of the shown ones.")
 @band_options
+@mosaic_options
+@clouds_option
+@band_files_option
 @compute_options
+@decision_options
+@segment_options
+@min_area_option
 @zone_options
 @legend_option
-@click.option("--overwrite", is_flag=True, help="Replace an evaluation, or a card, that is there.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace an evaluation or a card that is there, and in --maps what another model or other options made.",
+)
 @talk_options
 def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int:
     """How good PREDICTION is, held against REFERENCE: accuracy, IoU, F1, precision, recall, area bias.
@@ -115,7 +143,7 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
     place. The reference is left on its grid, and a prediction on another one is brought onto it; classes are matched by
     name. REFERENCE may also be a vector file of polygons or points, FILE or FILE:LAYER.
 
-    With --model, --scenes are mapped by the engine that geoseg run uses, and the stitched maps are scored.
+    With --model, --scenes are mapped as geoseg run maps them, with the same options, and the stitched maps are scored.
 
     Exit codes: 0 all scored, 1 some scenes failed, 2 wrong usage or nothing could be scored, 130 interrupted.
     """
@@ -162,7 +190,9 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
     if asked["as_json"]:
         click.echo(json.dumps(found.record, indent=2, ensure_ascii=False))
     elif not asked["quiet"]:
-        _show(found)
+        from geoseg.cli.show_evaluation import show_evaluation
+
+        show_evaluation(found)
     sys.stdout.flush()
     return 1 if found.failed else 0
 
@@ -170,9 +200,8 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
 def _check_usage(prediction: str | None, reference: str | None, asked: dict[str, Any]) -> None:
     """What is scored is named once, and no option is given that would do nothing."""
     if asked["model"] is None:
-        context = click.get_current_context()
         for name in _WITH_MODEL:
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            if by_user(name):
                 raise click.UsageError(f"--{name.replace('_', '-')} is of no use without --model")
         if prediction is None or reference is None:
             raise click.UsageError("name PREDICTION and REFERENCE, or --model with --scenes and --labels")
@@ -180,33 +209,36 @@ def _check_usage(prediction: str | None, reference: str | None, asked: dict[str,
         raise click.UsageError("--model makes the prediction: name --scenes and --labels, and no PREDICTION")
     elif not asked["scenes"] or asked["labels"] is None:
         raise click.UsageError("--model needs --scenes to map and --labels to hold the maps against")
+    elif asked["restart"] and asked["maps"] is None:
+        raise click.UsageError("--restart is of no use without --maps: maps that do not stay are always computed anew")
+    elif asked["mosaic"] is not None and asked["fit_temperature"] is not None:
+        raise click.UsageError(
+            "--fit-temperature looks at each file by itself: leave --mosaic out, and evaluate the new card with it"
+        )
 
 
 def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -> "Evaluated":
     """The scores of a model's maps, with a temperature fitted before if that is asked for."""
-    from geoseg.inference.engine import choose_device
-    from geoseg.inference.recipe import Choices
     from geoseg.jobs.cluster import connect
     from geoseg.jobs.evaluate_model import LabelledScenes, check_new_card, evaluate_model, temperature_of, write_card
     from geoseg.jobs.evaluate_pairs import scenes_among
-    from geoseg.jobs.outcome import Options
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
-    model, device, card = (
-        load_model(asked["model"], trust=asked["trust_model"]),
-        str(choose_device(asked["device"])),
-        asked["fit_temperature"],
-    )
-    given = {k: asked[k] for k in ("window", "overlap", "blend", "batch_size", "precision", "threads")}
-    rasters = scenes_among(find_rasters(asked["scenes"]))
+    mosaic, min_area = mosaic_of(asked), min_area_of(asked)
+    model, card = load_model(asked["model"], trust=asked["trust_model"]), asked["fit_temperature"]
+    rasters = find_rasters(asked["scenes"], exclude=asked["maps"], band_files=asked["band_files"])
     tried = LabelledScenes(
         model=model,
-        rasters=tuple(rasters),
+        rasters=tuple(scenes_among(rasters)),
         labels=asked["labels"],
-        running=Options(
-            choices=Choices(**given, device=device),
-            **{k: asked[k] for k in ("bands", "scale", "offset")},
+        running=segment_options_of(
+            asked,
+            decided=decision_of(asked, model.legend),
+            formats=(),
+            probabilities=True,
+            min_area=min_area,
+            **mosaic,
         ),
         scoring=options,
     )
@@ -220,7 +252,7 @@ def _of_model(asked: dict[str, Any], options: "EvaluateOptions", talk: "Talk") -
             "how well it is calibrated, others do"
         )
         tried = replace(tried, model=load_model(str(card), trust=asked["trust_model"]))
-    with connect(accelerated=device.partition(":")[0] != "cpu") as pool:
+    with connect(accelerated=tried.running.choices.device.partition(":")[0] != "cpu") as pool:
         return evaluate_model(tried, pool=pool, maps=asked["maps"], output=asked["output"], listen=talk)
 
 
@@ -249,93 +281,3 @@ def _class_column(asked: dict[str, Any], reference: str) -> str:
         if asked[name] is not None and not is_vector(reference):
             raise click.UsageError(f"--{name.replace('_', '-')} is of no use for a reference of rasters")
     return asked["class_column"] or "class"
-
-
-def _show(found: "Evaluated") -> None:
-    """All tables that fit on a terminal, that of the classes in a pipe."""
-    from geoseg.cli.show import show_table
-    from geoseg.outputs.evaluation_page import WORDS
-
-    classes: Any = found.tables["classes"]
-    summary: Any = found.tables["summary"]
-    if not sys.stdout.isatty():
-        show_table(list(classes.columns), list(classes.itertuples(index=False, name=None)))
-        return
-    rows = [
-        (WORDS.get(row.measure, row.measure), _share(row.value), _between(row.low, row.high))
-        for row in summary.itertuples()
-    ]
-    interval = f"{100 * found.evaluation.level:g} % interval"
-    show_table(("measure", "value", interval), rows)
-    there = classes[(classes.reference_px > 0) | (classes.mapped_px > 0)]
-    show_table(
-        ("class", "IoU", interval, "F1", "precision", "recall", "reference ha", "mapped ha", "bias %"),
-        [
-            (
-                row.class_name, _share(row.iou), _between(row.iou_low, row.iou_high), _share(row.f1),
-                _share(row.precision), _share(row.recall), f"{row.reference_ha:.1f}", f"{row.mapped_ha:.1f}",
-                _number(row.bias_pct, "+.1f"),
-            )
-            for row in there.itertuples()
-        ],
-    )  # fmt: skip
-    if "boundary_f1" in classes:
-        show_table(
-            ("class", "boundary IoU", "boundary F1", "surface distance m", "surface Dice", "beyond reach"),
-            [
-                (r.class_name, _share(r.boundary_iou), _share(r.boundary_f1), _number(r.asd_m, ".2f"),
-                 _share(r.surface_dice), _share(r.beyond))
-                for r in there.itertuples()
-            ],
-        )  # fmt: skip
-    if "objects" in found.tables:
-        objects: Any = found.tables["objects"]
-        show_table(
-            ("objects of", "reference", "mapped", "found", "PQ", "SQ", "RQ", "AP", "AP 0.5", "AP 0.75"),
-            [
-                (
-                    r.class_name,
-                    r.n_reference,
-                    r.n_mapped,
-                    r.n_found,
-                    *map(_share, (r.pq, r.sq, r.rq, r.ap, r.ap50, r.ap75)),
-                )
-                for r in objects.itertuples()
-            ],
-        )
-    if len(found.evaluation.scenes) > 1:
-        _show_scenes(found.tables["scenes"])
-    if "zones" in found.tables:
-        _show_zones(found.tables["zones"])
-
-
-def _show_scenes(scenes: Any) -> None:
-    from geoseg.cli.show import show_table
-
-    # the worst, and the row of all
-    worst = scenes.iloc[:-1].sort_values("miou", kind="stable").head(_SHOWN)
-    shown = [*worst.itertuples(), *scenes.iloc[-1:].itertuples()]
-    rows = [(r.scene, r.pixels, _share(r.accuracy), _share(r.miou), _share(r.mf1), _share(r.unmapped)) for r in shown]
-    show_table(("scene", "pixels", "accuracy", "mean IoU", "mean F1", "unmapped"), rows)
-
-
-def _show_zones(zones: Any) -> None:
-    from geoseg.cli.show import show_table
-
-    if "accuracy" not in zones:
-        return
-    whole = zones[zones.class_id.isna()].head(_SHOWN)
-    rows = [(r.zone, f"{r.reference_ha:.1f}", _share(r.accuracy), _share(r.miou)) for r in whole.itertuples()]
-    show_table(("zone", "hectares", "accuracy", "mean IoU"), rows)
-
-
-def _number(value: float, form: str) -> str:
-    return "" if value != value else format(value, form)
-
-
-def _share(value: float) -> str:
-    return _number(value, ".4f")
-
-
-def _between(low: float, high: float) -> str:
-    return "" if low != low else f"{low:.3f} to {high:.3f}"

@@ -31,6 +31,10 @@ __all__ = [
     "drawing_options",
     "formats_of",
     "legend_option",
+    "min_area_of",
+    "min_area_option",
+    "mosaic_of",
+    "mosaic_options",
     "outline_options",
     "outlines_of",
     "output_option",
@@ -133,6 +137,26 @@ def band_files_option(command: F) -> F:
     return click.option("--band-files", metavar="PATTERN", help=text)(command)
 
 
+def mosaic_options(command: F) -> F:
+    """Whether files that touch are one scene; `mosaic_of` makes values of them."""
+    for option in (
+        click.option("--mosaic-outputs", type=click.Choice(["whole", "each"]), default="whole", show_default=True,
+                     help="One result for a mosaic, or one for each of its files, cut from it without a seam."),
+        click.option("--mosaic", type=click.Choice(["order", "newest", "least-cloud"]),
+                     help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the "
+                          "first named, the newest or that with least cloud is taken."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def mosaic_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `geoseg.jobs.outcome.Options` for mosaics."""
+    if by_user("mosaic_outputs") and asked["mosaic"] is None:
+        raise click.UsageError("--mosaic-outputs is of no use without --mosaic: say which file goes first")
+    return {"mosaic": asked["mosaic"], "mosaic_outputs": asked["mosaic_outputs"]}
+
+
 def compute_options(command: F) -> F:
     """How and where the network is run."""
     from geoseg.inference.blend import BLENDS
@@ -214,7 +238,7 @@ def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None 
     """What `band_options`, `compute_options` and `segment_options` say of a run.
 
     Args:
-        asked: What was parsed; with ``--overwrite``, and ``--scheduler`` and ``--scheduler-file``.
+        asked: What was parsed; with ``--overwrite``, and ``--scheduler`` and ``--scheduler-file`` where there are such.
         decided: How classes are chosen, what `decision_of` gave; the most likely one by default.
         more: The other options of the run.
 
@@ -226,7 +250,7 @@ def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None 
     from geoseg.jobs.outcome import Options
 
     # the devices of a cluster are its workers' own: this machine need not have one like them
-    elsewhere = asked["scheduler"] or asked["scheduler_file"]
+    elsewhere = asked.get("scheduler") or asked.get("scheduler_file")
     device = asked["device"] if elsewhere else str(choose_device(asked["device"]))
     names = ("window", "overlap", "blend", "batch_size", "precision", "threads", "seed", "force", "native_grid")
     return Options(
@@ -282,8 +306,25 @@ def decision_of(asked: dict[str, Any], legend: "Legend") -> dict[str, Any]:
 
 def outline_options(command: F) -> F:
     """How polygons are drawn, and the smallest; `outlines_of` makes values of them."""
+    return min_area_option(drawing_options(command))
+
+
+def min_area_option(command: F) -> F:
+    """The smallest region that stays; `min_area_of` makes a value of it."""
     text = "Merge smaller regions into the neighbour with the longest shared border: 0.5ha, 400m2, 1km2, 9px."
-    return click.option("--min-area", metavar="AREA", help=text)(drawing_options(command))
+    return click.option("--min-area", metavar="AREA", help=text)(command)
+
+
+def min_area_of(asked: dict[str, Any]) -> "MinArea | None":
+    """The smallest region that stays, where that is asked for.
+
+    Raises:
+        ParameterError: If it is no area.
+    """
+    from geoseg.vector.min_area import parse_min_area
+
+    smallest = asked.get("min_area")
+    return None if smallest is None else parse_min_area(smallest)
 
 
 def drawing_options(command: F) -> F:
@@ -306,7 +347,6 @@ def outlines_of(asked: dict[str, Any]) -> tuple["Outlines", "MinArea | None"]:
     Raises:
         ParameterError: If a distance or an area is none.
     """
-    from geoseg.vector.min_area import parse_min_area
     from geoseg.vector.simplify import parse_distance
     from geoseg.vector.vectorizer import Outlines
 
@@ -315,8 +355,7 @@ def outlines_of(asked: dict[str, Any]) -> tuple["Outlines", "MinArea | None"]:
         smooth=asked["smooth"],
         simplify=None if asked["simplify"] is None else parse_distance(asked["simplify"]),
     )
-    smallest = asked.get("min_area")
-    return outlines, None if smallest is None else parse_min_area(smallest)
+    return outlines, min_area_of(asked)
 
 
 def zone_options(command: F) -> F:

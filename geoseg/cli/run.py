@@ -20,6 +20,8 @@ from geoseg.cli.options import (
     decision_of,
     decision_options,
     formats_of,
+    mosaic_of,
+    mosaic_options,
     outline_options,
     outlines_of,
     output_option,
@@ -54,19 +56,7 @@ __all__ = ["run"]
 )
 @trust_option
 @band_options
-@click.option(
-    "--mosaic",
-    type=click.Choice(["order", "newest", "least-cloud"]),
-    help="Files that touch or overlap on one pixel grid are one scene; where several are valid, the first named, the "
-    "newest or that with least cloud is taken.",
-)
-@click.option(
-    "--mosaic-outputs",
-    type=click.Choice(["whole", "each"]),
-    default="whole",
-    show_default=True,
-    help="One result for a mosaic, or one for each of its files, cut from it without a seam.",
-)
+@mosaic_options
 @target_options
 @aoi_options
 @clouds_option
@@ -126,8 +116,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         raise click.UsageError(
             f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
         )
-    if by_user("mosaic_outputs") and asked["mosaic"] is None:
-        raise click.UsageError("--mosaic-outputs is of no use without --mosaic: say which file goes first")
+    mosaic = mosaic_of(asked)
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     aoi = aoi_of(asked)
@@ -140,10 +129,9 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         outlines=outlines,
         min_area=min_area,
         zones=zones,
-        mosaic=asked["mosaic"],
-        mosaic_outputs=asked["mosaic_outputs"],
         aoi=aoi,
         target=target_of(asked),
+        **mosaic,
     )
     rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:

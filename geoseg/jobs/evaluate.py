@@ -33,7 +33,7 @@ from geoseg.scene.guard import without_query
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EvaluateOptions", "Evaluated", "check_output", "evaluate_files", "pairs_of", "vectors_of"]
+__all__ = ["EvaluateOptions", "Evaluated", "MadeMaps", "check_output", "evaluate_files", "pairs_of", "vectors_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,30 +80,41 @@ class Evaluated:
     """All of it as plain values for JSON."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeMaps:
+    """Maps that were made in order to be scored."""
+
+    maps: tuple[MapInput, ...]
+    """At least one."""
+    said: str
+    """What the record calls them."""
+    failed: tuple[tuple[str, str], ...]
+    """Scenes of which there is none, and why."""
+    record: dict[str, Any]
+    """How they were made, as plain values for JSON."""
+
+
 def _ignore(_: Event) -> None:
     """Nobody listens."""
 
 
 def evaluate_files(
-    prediction: str,
+    prediction: str | MadeMaps,
     reference: str,
     options: EvaluateOptions,
     *,
     output: Path | None = None,
     listen: Listener = _ignore,
-    prediction_said: str | None = None,
-    failed: Sequence[tuple[str, str]] = (),
 ) -> Evaluated:
     """Score class maps in files; a scene that fails never stops the others.
 
     Args:
-        prediction: A class map, or a folder of them: the output of ``geoseg run``, or rasters.
+        prediction: A class map, or a folder of them: the output of ``geoseg run``, or rasters; or maps that were just
+            made.
         reference: Likewise, what is true; or a vector file of polygons or points.
         options: What the user chose.
         output: Folder of the tables, which appear together; None writes nothing.
         listen: Told what happens, in the caller's thread.
-        prediction_said: What the record calls the prediction.
-        failed: Scenes that failed before, and why.
 
     Raises:
         InputError: If either holds no class map, nothing is a pair, or no scene could be scored.
@@ -113,7 +124,9 @@ def evaluate_files(
     if output is not None:
         check_output(output, overwrite=options.overwrite)
     vectors = vectors_of(reference, options)
-    found = pairs_of(find_references(prediction), reference, is_vectors=vectors is not None)
+    made = prediction if isinstance(prediction, MadeMaps) else None
+    maps = find_references(prediction) if isinstance(prediction, str) else prediction.maps
+    found = pairs_of(maps, reference, is_vectors=vectors is not None)
     for note in found.notes:
         listen(Event(kind="note", scene="scenes", text=note))
     for href, text in found.failed:
@@ -124,7 +137,7 @@ def evaluate_files(
             "--instances out"
         )
     scenes, lost = _scenes(found, vectors, options, listen)
-    lost = [*failed, *lost]
+    lost = [*(() if made is None else made.failed), *lost]
     if not scenes:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise InputError(f"no scene could be scored: {lost[0][1]}{more}")
@@ -135,7 +148,7 @@ def evaluate_files(
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
         "versions": versions(),
-        "prediction": prediction_said or printable(without_query(prediction)),
+        "prediction": prediction.said if isinstance(prediction, MadeMaps) else printable(without_query(prediction)),
         "reference": printable(without_query(reference)),
         "options": {
             "crosswalk": [asdict(row) for row in options.matching.crosswalk],
@@ -147,6 +160,7 @@ def evaluate_files(
             "level": options.level,
             "zones": None if options.zones is None else options.zones.digest,
         },
+        **({} if made is None else made.record),
         "notes": [*evaluation.notes, *(f"{printable(name)}: {text}" for name, text in _told_once(scenes))],
         "failed": [{"scene": printable(name), "error": text} for name, text in lost],
         **{name: _plain(table) for name, table in tables.items()},

@@ -2,7 +2,8 @@
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,18 @@ from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, 
 from geoseg.evaluate.logits import LogitSample, sample_logits
 from geoseg.evaluate.temperature import Temperature, fit_temperature
 from geoseg.inference.recipe import recipe_for
+from geoseg.jobs.change_maps import find_maps
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.cluster import Pool
-from geoseg.jobs.evaluate import Evaluated, EvaluateOptions, check_output, evaluate_files, pairs_of, vectors_of
+from geoseg.jobs.evaluate import (
+    Evaluated,
+    EvaluateOptions,
+    MadeMaps,
+    check_output,
+    evaluate_files,
+    pairs_of,
+    vectors_of,
+)
 from geoseg.jobs.outcome import Event, Listener, Options
 from geoseg.jobs.run import run
 from geoseg.models.at_gsd import at_gsd_of
@@ -40,8 +50,8 @@ class LabelledScenes:
     """What `find_rasters` gave."""
     labels: str
     """A class raster, a folder of them, or a vector file."""
-    running: Options = field(default_factory=Options)
-    """How the model is run."""
+    running: Options = field(default_factory=partial(Options, formats=(), probabilities=True))
+    """How the model is run; probabilities are scored where they are asked for."""
     scoring: EvaluateOptions = field(default_factory=EvaluateOptions)
     """How its maps are scored."""
 
@@ -67,20 +77,23 @@ def evaluate_model(
     with ExitStack() as stack:
         if maps is None:
             maps = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-evaluate-")))
-        running = replace(tried.running, formats=(), probabilities=True)
-        summary = run(tried.rasters, maps, tried.model, running, pool=pool, listen=listen)
-        failed = [(o.href, o.error or "") for o in summary.outcomes if o.status == "failed"]
-        if len(failed) == len(summary.outcomes):
+        summary = run(tried.rasters, maps, tried.model, tried.running, pool=pool, listen=listen)
+        failed = tuple((o.href, o.error or "") for o in summary.outcomes if o.status == "failed")
+        # of a folder with maps of other scenes, too, those of these
+        made = [m for o in summary.outcomes if o.status in ("done", "unchanged") for m in find_maps(maps / o.id)]
+        if not made:
             raise InputError(f"no scene could be mapped: {failed[0][1]}")
-        return evaluate_files(
-            str(maps),
-            tried.labels,
-            tried.scoring,
-            output=output,
-            listen=listen,
-            prediction_said=f"maps by {tried.model.card.name} {tried.model.card.version}",
+        model = tried.model
+        prediction = MadeMaps(
+            maps=tuple(made),
+            said=f"maps by {model.card.name} {model.card.version}",
             failed=failed,
+            record={
+                "model": {"name": model.card.name, "version": model.card.version, "digest": model.digest},
+                "run": tried.running.as_asked,
+            },
         )
+        return evaluate_files(prediction, tried.labels, tried.scoring, output=output, listen=listen)
 
 
 def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
@@ -96,8 +109,15 @@ def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
     for pair in pairs:
         options = tried.running
         try:
-            scene = open_scene(pair.prediction.classes, bands=options.bands, scale=options.scale, offset=options.offset)
-            scene, _ = at_gsd_of(tried.model, scene)  # as the run does it
+            scene = open_scene(
+                pair.prediction.classes,
+                bands=options.bands,
+                scale=options.scale,
+                offset=options.offset,
+                mask_clouds=options.mask_clouds,
+            )
+            if not options.choices.force:  # as the run does it
+                scene, _ = at_gsd_of(tried.model, scene)
             recipe = recipe_for(scene, tried.model, options.choices)
             if pair.reference is None:
                 assert vectors is not None

@@ -16,7 +16,7 @@ from scipy.ndimage import label
 
 from geoseg.evaluate.scores import Margins, scores
 from tests.cli.test_change import NAMES, UTM, natural, write_map
-from tests.conftest import Command, WriteScene
+from tests.conftest import Command
 
 
 def mistaken(truth: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
@@ -276,49 +276,6 @@ def test_polygons_and_points_are_references_for_every_scene(
     assert "have no borders" in geoseg_command(*dots, "--boundaries").err
     rasters = geoseg_command("evaluate", lots / "maps", lots / "labels", "--class-column", "kind")
     assert "--class-column is of no use" in rasters.err
-
-
-def test_a_model_is_scored_by_its_stitched_maps_and_its_temperature_fitted(
-    random_unet: Path, write_scene: WriteScene, tmp_path: Path, geoseg_command: Command
-) -> None:
-    import rasterio
-    import yaml
-
-    scene = write_scene("data/place_image.tif", descriptions=("green", "red", "nir"))
-    assert geoseg_command("run", scene, "-m", random_unet, "-o", tmp_path / "maps", "--no-polygons").code == 0
-    with rasterio.open(tmp_path / "maps" / "place_image" / "place_image_classes.tif") as dataset:
-        mapped, profile = dataset.read(1), dataset.profile
-    truth, other = mapped.copy(), np.random.default_rng(1).integers(0, 4, mapped.shape).astype(np.uint8)
-    wrong = np.random.default_rng(0).random(mapped.shape) < 0.3
-    truth[wrong] = other[wrong]
-    profile = {k: profile[k] for k in ("height", "width", "crs", "transform", "dtype")} | {"count": 1, "nodata": 255}
-    with rasterio.open(tmp_path / "data" / "place_label.tif", "w", driver="GTiff", **profile) as dataset:
-        dataset.write(truth, 1)
-    words = ("evaluate", "-m", random_unet, "--scenes", tmp_path / "data", "--labels", tmp_path / "data", "--json")
-    ended = geoseg_command(*words, "--maps", tmp_path / "kept")
-    assert ended.code == 0, ended.err
-    plain = json.loads(ended.out)
-    assert plain["summary"][0]["value"] == pytest.approx((truth == mapped).mean())
-    kept = tmp_path / "kept" / "place_image" / "place_image_classes.tif"
-    with rasterio.open(kept) as dataset:
-        np.testing.assert_array_equal(dataset.read(1), mapped)
-    card = random_unet.with_name("calibrated.yaml")
-    fitted = geoseg_command(*words, "--fit-temperature", card)
-    assert fitted.code == 0, fitted.err
-    written = yaml.safe_load(card.read_text())
-    before = yaml.safe_load(random_unet.read_text())
-    assert written["temperature"] < 1  # it is right far more often than its logits promise
-    assert {k: v for k, v in written.items() if k != "temperature"} == before
-    after, first = ({row["measure"]: row["value"] for row in r["summary"]} for r in (json.loads(fitted.out), plain))
-    assert after["ece"] < first["ece"]
-    assert after["nll"] < first["nll"]
-    assert after["accuracy"] == first["accuracy"]
-    assert f"temperature {written['temperature']:.4f}" in fitted.err
-    again = geoseg_command(*words, "--fit-temperature", card)
-    assert again.code == 2
-    assert "--overwrite" in again.err
-    elsewhere = geoseg_command(*words, "--fit-temperature", tmp_path / "card.yaml")
-    assert "not beside the weights" in elsewhere.err
 
 
 @pytest.mark.parametrize(
