@@ -13,6 +13,7 @@ from geoseg.change.legends import CommonLegend, CrosswalkRow, common_legend, nam
 from geoseg.change.maps import ClassSource
 from geoseg.change.sampling import ReadMap
 from geoseg.errors import ParameterError, printable
+from geoseg.inference.decision import UNDECIDED
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
 
@@ -111,25 +112,28 @@ class Plan:
         """
         names = (reference.name, prediction.name)
         alignment = align(reference.geobox, prediction.geobox, names=names)
+        decided, undecided = _decided(prediction, reference, matching)
         common = common_legend(
             reference.legend,
-            prediction.legend,
+            decided,
             named=(reference.named, prediction.named),
             crosswalk=matching.crosswalk,
             names=names,
         )
-        lookup = common.before.copy()
+        lookup, lookup_mapped = common.before.copy(), common.after.copy()
         lookup[matching.ignored(reference)] = NONE
+        lookup_mapped[undecided] = NONE
+        said = f"what {prediction.name} leaves undecided has no class there"
         window, unit = _sides(alignment.geobox)
         return cls(
             reference=reference,
             prediction=prediction.read,
             prediction_nodata=prediction.legend.nodata,
             alignment=alignment,
-            common=replace(common, lookups=(lookup, common.after)),
+            common=replace(common, lookups=(lookup, lookup_mapped)),
             window_px=window,
             unit_px=unit,
-            notes=(*alignment.notes, *common.notes),
+            notes=(*alignment.notes, *common.notes, *((said,) if undecided else ())),
         )
 
     @property
@@ -161,6 +165,24 @@ class Plan:
         mapped, lacks_mapped = places(values, self.common.after)
         lacking = [tuple(np.flatnonzero(each).tolist()) for each in (lacks_truth, lacks_mapped)]
         return Pixels(truth=truth, mapped=mapped, confidence=confidence, lacking=(lacking[0], lacking[1]))
+
+
+def _decided(prediction: ClassSource, reference: ClassSource, matching: Matching) -> tuple[Legend, list[int]]:
+    """The classes of a prediction without that of the pixels it leaves undecided, and the value of that.
+
+    A class that is never true would count 0 in each mean. Where the reference has one of the name, or the crosswalk
+    speaks of it, it is a class as others are.
+    """
+    legend = prediction.legend
+    found = [c for c in legend if c.name in (UNDECIDED, f"{UNDECIDED} {c.value}")][-1:]
+    meant = [named_class(reference.legend, c.name) for c in found]
+    meant += [
+        named_class(legend, row.source) for row in matching.crosswalk if row.side in ("after", "both", "all", "2")
+    ]
+    rest = tuple(c for c in legend if c not in found)
+    if not found or not rest or not prediction.named or any(m is not None and m.name == found[0].name for m in meant):
+        return legend, []
+    return replace(legend, classes=rest), [found[0].value]
 
 
 def _sides(geobox: GeoBox) -> tuple[int, int]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.legend import Legend, LegendClass
 
-__all__ = ["REJECT", "Costs", "Decision", "read_costs"]
+__all__ = ["REJECT", "UNDECIDED", "Costs", "Decision", "read_costs"]
 
 REJECT = "reject"
 """Row of a cost matrix: what it costs to leave a pixel undecided."""
-_UNDECIDED = "undecided"
+UNDECIDED = "undecided"
+"""What the class of pixels that are left so is called, unless the model has one of this name."""
 _COLOR = "#d0d0d0"
 _MOST_BYTES = 1 << 20
 
@@ -71,7 +72,7 @@ class Decision:
         free = [value for value in range(254, -1, -1) if value not in (*legend.values, legend.nodata)]
         if not free:
             raise ParameterError(f"the model has {len(legend)} classes: no number is left for undecided pixels")
-        name = _UNDECIDED if _UNDECIDED not in legend.names else f"{_UNDECIDED} {free[0]}"
+        name = UNDECIDED if UNDECIDED not in legend.names else f"{UNDECIDED} {free[0]}"
         one = LegendClass(value=free[0], name=name, color=_COLOR)
         return Legend(classes=(*legend.classes, one), nodata=legend.nodata)
 

@@ -150,6 +150,29 @@ def test_classes_are_matched_by_name_or_by_a_crosswalk_and_ignored_ones_left_out
         geoseg.evaluate_map(mapped, as_map(truth), matching=Matching(ignore=("snow",)))
 
 
+def test_what_is_left_undecided_has_no_class_unless_the_reference_has_one_of_that_name(
+    truth: NDArray[np.uint8],
+) -> None:
+    doubtful = np.random.default_rng(2).random(truth.shape) < 0.2
+    mapped, one = mistaken(truth), LegendClass(value=254, name="undecided", color="#d0d0d0")
+    mapped[doubtful & (mapped == 255)] = 1
+    legend = Legend(classes=(*LEGEND.classes, one))
+    left = np.where(doubtful, 254, mapped).astype(np.uint8)
+    found = geoseg.evaluate_map(as_map(left, legend=legend), as_map(truth))
+    without = geoseg.evaluate_map(as_map(np.where(doubtful, 255, mapped).astype(np.uint8)), as_map(truth))
+    np.testing.assert_array_equal(found.pixels, without.pixels)
+    assert found.legend == without.legend
+    assert "leaves undecided has no class there" in " ".join(found.scenes[0].notes)
+    unsure = truth.copy()
+    unsure[doubtful & (np.arange(truth.shape[1]) < 60)] = 254
+    both = geoseg.evaluate_map(as_map(left, legend=legend), as_map(unsure, legend=legend))
+    assert both.class_table().set_index("class_name").recall["undecided"] == 1
+    rows = (CrosswalkRow(side="after", source="undecided", target="water"),)
+    told = geoseg.evaluate_map(as_map(left, legend=legend), as_map(truth), matching=Matching(crosswalk=rows))
+    dry = geoseg.evaluate_map(as_map(np.where(doubtful, 1, mapped).astype(np.uint8)), as_map(truth))
+    np.testing.assert_array_equal(told.pixels, dry.pixels)
+
+
 def test_files_are_scored_as_arrays_are(truth: NDArray[np.uint8], tmp_path: Path) -> None:
     mapped = mistaken(truth)
     for name, pixels in (("map", mapped), ("truth", truth)):
