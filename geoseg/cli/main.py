@@ -90,6 +90,8 @@ def _environment() -> None:
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
     # nothing here needs the model hub; an import must not try to reach it
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # where weights are asked for, its warnings of each attempt would hide the one line that says what is wrong
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 
 def _leave(code: int) -> None:

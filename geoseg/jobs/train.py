@@ -3,14 +3,15 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OutputError, ParameterError, printable
+from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
 from geoseg.jobs.lock import STATE, hold
+from geoseg.jobs.words import counted
 from geoseg.models.card import ModelCard, card_from_yaml
 from geoseg.models.load import Model, load_model
 from geoseg.outputs.model_folder import CARD, WEIGHTS, TrainingFolder, write_card, write_weights
@@ -75,11 +76,18 @@ def train(
     """
     from geoseg.train.pairs import find_pairs
 
+    if training.spec.precision == "float16" and machine.device == "cpu":
+        raise ParameterError("precision float16 is not for the CPU: choose bfloat16 or float32, or another device")
+    if training.spec.init not in ("none", "imagenet") and not Path(training.spec.init).is_file():
+        raise InputError(
+            f"init: there is no file of weights {printable(training.spec.init)}: check the path, or write none or "
+            "imagenet"
+        )
     pairs = find_pairs(training.spec)
     named = training.spec.pseudo_labels
     first = None if named is None else load_model(named, trust=trust)
     asked = {"format": _FORMAT, "key": _key(training, pairs, first), "settings": training.spec.model_dump(mode="json")}
-    with hold(output) as note:
+    with _without_a_trace(output), hold(output) as note:
         if note:
             say(note)
         clean_leftovers(output)
@@ -106,9 +114,15 @@ def train(
             if restart or not begun:
                 folder.clear()
                 write_json(work / _ASKED, asked)
-            card = _fitted(
-                training, pairs, first, folder, output, machine=machine, trust=trust, say=say, progress=progress
-            )
+            try:
+                card = _fitted(
+                    training, pairs, first, folder, output, machine=machine, trust=trust, say=say, progress=progress
+                )
+            except GeosegError:
+                if not folder.checkpoint_file.exists():
+                    (work / _ASKED).unlink(missing_ok=True)
+                    folder.remove_if_empty()
+                raise
         write_json(shown / _ASKED, asked)
         for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
             file.unlink(missing_ok=True)
@@ -116,6 +130,19 @@ def train(
         with suppress(OSError):
             work.rmdir()
     return Trained(folder=output, card=card, was_there=False)
+
+
+@contextmanager
+def _without_a_trace(output: Path) -> Iterator[None]:
+    """Takes an output folder away again that was made for a training which is refused before its first epoch."""
+    was_there = output.exists()
+    try:
+        yield
+    except GeosegError:
+        if not was_there:
+            with suppress(OSError):  # what an unfinished training needs stays
+                output.rmdir()
+        raise
 
 
 def _fitted(
@@ -134,24 +161,19 @@ def _fitted(
     from safetensors.torch import load_file
 
     from geoseg.train.batches import HeldOutBatches, TrainingBatches
-    from geoseg.train.card import make_card
+    from geoseg.train.card import make_card, window_of_runs
     from geoseg.train.fit import fit
     from geoseg.train.losses import build_loss, effective_weights, inverse_weights
     from geoseg.train.network import first_network, output_stride
     from geoseg.train.places import count_cells, split_places
     from geoseg.train.statistics import band_statistics, normalisations
+    from geoseg.train.trial import takes_any_window, try_windows
     from geoseg.train.windows import tiles
 
     spec = training.spec
-    places = split_places(pairs, [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items], spec.split)
-    for line in (*pairs.notes, *places.notes, _data_in_words(pairs, places)):
-        say(line)
-    true_pixels = int(places.pixels(held_out=False).sum())
-    if first is not None:
-        from geoseg.jobs.pseudo_labels import pseudo_labelled
-
-        pairs, places = pseudo_labelled(pairs, places, first, spec, folder.work / _MAPS, machine=machine, say=say)
-    statistics = band_statistics(pairs, places, seed=spec.seed)
+    if spec.init == "imagenet":
+        say(f"fetching the weights of {printable(spec.architecture.encoder)} from the hub")
+    # before labels are read, which takes a while where there are many
     network, start = first_network(
         spec, in_channels=len(pairs.band_names), n_classes=len(pairs.legend), origin=training.origin, trust=trust
     )
@@ -161,10 +183,23 @@ def _fitted(
         raise ParameterError(
             f"a window of {spec.window} px does not fit {printable(named)}: choose a multiple of {stride}"
         )
+    n_bands = len(pairs.band_names)
+    try_windows(network, spec, in_channels=n_bands, n_classes=len(pairs.legend))
+    fixed_window = not takes_any_window(network, window_of_runs(spec, stride), stride, in_channels=n_bands)
+    places = split_places(pairs, [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items], spec.split)
+    for line in (*pairs.notes, *places.notes, _data_in_words(pairs, places)):
+        say(line)
+    true_pixels = int(places.pixels(held_out=False).sum())
+    if first is not None:
+        from geoseg.jobs.pseudo_labels import pseudo_labelled
+
+        pairs, places = pseudo_labelled(pairs, places, first, spec, folder.work / _MAPS, machine=machine, say=say)
+    statistics = band_statistics(pairs, places, seed=spec.seed)
     of_scenes = normalisations(pairs, statistics)
     weigh = {"none": None, "inverse": inverse_weights, "effective": effective_weights}[spec.class_weights]
     counts = places.cells() if spec.class_weights == "effective" else places.pixels(held_out=False)
-    loss = build_loss(spec.loss, class_weight=None if weigh is None else weigh(counts).tolist())
+    of_classes = None if weigh is None else weigh(counts).tolist()
+    loss = build_loss(spec.loss, class_weight=of_classes, n_classes=len(pairs.legend))
     windows = tiles(places, pairs.items, spec.window)
     resume = folder.checkpoint_file if folder.checkpoint_file.exists() else None
     say(f"{start}; {sum(p.numel() for p in network.parameters()) / 1e6:.2f} million weights, on {machine.device}")
@@ -193,6 +228,7 @@ def _fitted(
         places,
         statistics,
         stride=stride,
+        fixed_window=fixed_window,
         weights=WEIGHTS,
         weights_sha256=weights.sha256,
         start=start,
@@ -208,8 +244,8 @@ def _data_in_words(pairs: "Pairs", places: "Places") -> str:
     train, held = places.pixels(held_out=False), places.pixels(held_out=True)
     classes = ", ".join(f"{printable(c.name)} {t / train.sum():.1%}" for c, t in zip(pairs.legend, train, strict=True))
     return (
-        f"{len(pairs.items)} scenes, {len(pairs.band_names)} bands, {train.sum() / 1e6:.2f} million labelled pixels to "
-        f"train on ({classes}), {held.sum() / 1e6:.2f} held out"
+        f"{counted(len(pairs.items), 'scene')}, {counted(len(pairs.band_names), 'band')}, {train.sum():,} labelled "
+        f"pixels to train on ({classes}), {held.sum():,} held out"
     )
 
 

@@ -1,7 +1,7 @@
 """A settings file of plain YAML -> a validated value, with messages that name file, line and key."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -19,7 +19,9 @@ Key = tuple[str | int, ...]
 S = TypeVar("S", bound=BaseModel)
 
 
-def validated(spec: type[S], content: Mapping[str, Any], *, path: Path, lines: Lines, what: str) -> S:
+def validated(
+    spec: type[S], content: Mapping[str, Any], *, path: Path, lines: Lines, what: str, options: Collection[Key] = ()
+) -> S:
     """The content of a file as a value of its format.
 
     Args:
@@ -28,6 +30,7 @@ def validated(spec: type[S], content: Mapping[str, Any], *, path: Path, lines: L
         path: The file, for messages.
         lines: Where it says it.
         what: It is, for messages: ``pipeline``.
+        options: Keys whose values the command line gave, whatever the file says.
 
     Raises:
         InputError: If it breaks a rule; all broken rules are named, with line and key.
@@ -36,7 +39,7 @@ def validated(spec: type[S], content: Mapping[str, Any], *, path: Path, lines: L
         # by way of JSON: there a list may become a tuple though nothing else may become anything
         return spec.model_validate_json(json.dumps(content, allow_nan=False))
     except ValidationError as error:
-        problems = [_problem(spec, path, dict(each), lines) for each in error.errors(include_url=False)]
+        problems = [_problem(spec, path, dict(each), lines, options) for each in error.errors(include_url=False)]
         raise InputError("\n".join(problems)) from error
     except ValueError as error:  # NaN
         raise InputError(f"{printable(path)}: .nan and .inf are no values of a {what}: write a number") from error
@@ -47,15 +50,19 @@ def where(path: Path, key: Key, lines: Lines) -> str:
     found = key
     while found not in lines and found:
         found = found[:-1]
+    return f"{printable(path)}, line {lines.get(found, 1)}{_named(key)}"
+
+
+def _named(key: Key) -> str:
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
-    named = f": {printable(shown)}" if shown else ""
-    return f"{printable(path)}, line {lines.get(found, 1)}{named}"
+    return f": {printable(shown)}" if shown else ""
 
 
-def _problem(spec: type[BaseModel], path: Path, error: dict[str, Any], lines: Lines) -> str:
-    """One broken rule as ``file, line N: key: what is wrong``."""
+def _problem(spec: type[BaseModel], path: Path, error: dict[str, Any], lines: Lines, options: Collection[Key]) -> str:
+    """One broken rule as ``file, line N: key: what is wrong``, or without file and line where there is none."""
     key = tuple(error["loc"])
-    place = where(path, key, lines)
+    in_file = bool(lines) and not any(key[:n] in options for n in range(1, len(key) + 1))
+    place = where(path, key, lines) if in_file else f"the options{_named(key)}"
     if error["type"] == "extra_forbidden":
         known = list(_part_at(spec, key[:-1]).model_fields)
         close = get_close_matches(str(key[-1]), known, n=1)

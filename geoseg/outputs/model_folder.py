@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,12 @@ class TrainingFolder:
         """Close the log of TensorBoard."""
         if self._board:
             self._board.close()
+
+    def remove_if_empty(self) -> None:
+        """Remove its two folders, where nothing is in them: the training did not begin."""
+        for folder in (self.work, self._shown):
+            with suppress(OSError):
+                folder.rmdir()
 
     def clear(self) -> None:
         """Remove all of it: the training starts over."""

@@ -8,9 +8,14 @@ from geoseg.train.pairs import Pairs
 from geoseg.train.places import Places
 from geoseg.train.statistics import BandStatistics
 
-__all__ = ["make_card"]
+__all__ = ["make_card", "window_of_runs"]
 
 _LEAST_WINDOW = 256
+
+
+def window_of_runs(spec: TrainSpec, stride: int) -> int:
+    """Pixels along a window of a run: those of the training, or more where that is mostly border."""
+    return max(spec.window, -(-_LEAST_WINDOW // stride) * stride)
 
 
 def make_card(
@@ -20,6 +25,7 @@ def make_card(
     statistics: BandStatistics,
     *,
     stride: int,
+    fixed_window: bool,
     weights: str,
     weights_sha256: str,
     start: str,
@@ -35,6 +41,7 @@ def make_card(
         places: What of it was held out.
         statistics: Of the pixels of training.
         stride: Pixels of the network's deepest grid.
+        fixed_window: Whether the network takes windows of the size of the training only.
         weights: Name of the file beside the card.
         weights_sha256: Of that file.
         start: Where the weights came from at first, in words.
@@ -42,8 +49,6 @@ def make_card(
         epochs: All of them.
         best: The one whose weights these are.
     """
-    # a window smaller than this is mostly border
-    window = max(spec.window, -(-_LEAST_WINDOW // stride) * stride)
     confusion = best.confusion
     iou = {c.name: round(float(v), 4) for c, v in zip(pairs.legend, confusion.iou, strict=True) if v == v}
     return ModelCard.model_validate(
@@ -62,7 +67,8 @@ def make_card(
             ],
             "units": pairs.units,
             "gsd_m": float(f"{pairs.gsd_m:.4g}"),
-            "window": window,
+            "window": spec.window if fixed_window else window_of_runs(spec, stride),
+            **({"fixed_window": True} if fixed_window else {}),
             "output_stride": stride,
             "nodata_fill": 0.0,
             "classes": [{"value": c.value, "name": c.name, "color": c.color} for c in pairs.legend],

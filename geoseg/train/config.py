@@ -182,11 +182,13 @@ class TrainSpec(_Part):
         from geoseg.train.losses import build_loss
 
         try:
-            build_loss(self.loss, class_weight=None if self.class_weights == "none" else [1.0, 1.0])
+            build_loss(
+                self.loss,
+                class_weight=None if self.class_weights == "none" else [1.0, 1.0],
+                n_classes=len(self.classes) + (self.background is not None) if self.classes else None,
+            )
         except ParameterError as error:
             raise ValueError(f"loss: {error}") from error
-        except TypeError as error:
-            raise ValueError(f"loss: an option has a value of the wrong kind: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +232,7 @@ def load_training(path: Path | None, options: Mapping[str, Any], *, folder: Path
     if isinstance(merged.get("images"), str):
         merged["images"] = [merged["images"]]
     return Training(
-        spec=validated(TrainSpec, merged, path=shown, lines=lines, what="training"),
+        spec=validated(TrainSpec, merged, path=shown, lines=lines, what="training", options=_keys(given)),
         origin=printable(shown),
     )
 
@@ -250,6 +252,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = both.get(key)
         both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return both
+
+
+def _keys(options: Mapping[str, Any]) -> set[tuple[str | int, ...]]:
+    """Keys of the values that options give, those of parts such as ``split`` one by one."""
+    return {(key, part) for key, value in options.items() if isinstance(value, Mapping) for part in value} | {
+        (key,) for key, value in options.items() if not isinstance(value, Mapping)
+    }
 
 
 def _with_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -350,7 +350,10 @@ def _classes_of(values: list[Any], spec: TrainSpec, name: str) -> tuple[Legend, 
         kept = [int(k) for k in present if k not in ignored]
         if kept and not (min(kept) >= 0 and max(kept) <= 254):
             wrong = next(k for k in kept if not 0 <= k <= 254)
-            raise InputError(f"{name}: has the class {wrong}, and classes are numbered 0 to 254; number them so")
+            raise InputError(
+                f"{name}: has the class {wrong}, and classes are numbered 0 to 254: renumber the column, or choose "
+                "one of names, which are numbered here"
+            )
         legend = _made([(k, f"class {k}") for k in kept], name, spec.background)
     else:
         if len(present) > 253:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError, printable
+from geoseg.train.loss_options import check_options
 
 __all__ = [
     "IGNORE",
@@ -229,6 +230,7 @@ class Dice(nn.Module):
 
     def __init__(self, *, smooth: float = 0.0, squared: bool = False, only: Sequence[int] | None = None) -> None:
         super().__init__()
+        _check_smooth(smooth)
         self.squared, self.smooth, self.only = squared, smooth, only
         # smp's Dice is its Tversky with halves: its smooth counts twice in what is written above
         self.plain = smp.losses.DiceLoss("multiclass", classes=_listed(only), smooth=smooth / 2, ignore_index=IGNORE)
@@ -253,6 +255,7 @@ class GeneralisedDice(nn.Module):
 
     def __init__(self, *, smooth: float = 1e-4) -> None:
         super().__init__()
+        _check_smooth(smooth)
         self.smooth = smooth
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -270,6 +273,7 @@ class Jaccard(nn.Module):
 
     def __init__(self, *, smooth: float = 0.0, only: Sequence[int] | None = None) -> None:
         super().__init__()
+        _check_smooth(smooth)
         self.plain = smp.losses.JaccardLoss("multiclass", classes=_listed(only), smooth=smooth, ignore_index=IGNORE)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -287,6 +291,7 @@ class Tversky(nn.Module):
         self, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0, only: Sequence[int] | None = None
     ) -> None:
         super().__init__()
+        _check_smooth(smooth)
         if alpha < 0 or beta < 0 or alpha + beta == 0:
             raise ParameterError(f"alpha {alpha} and beta {beta} weigh no mistake: choose 0 or more, not both 0")
         self.plain = smp.losses.TverskyLoss(
@@ -343,12 +348,18 @@ class WeightedSum(nn.Module):
         return torch.stack(parts).sum()
 
 
-def build_loss(terms: Sequence[Mapping[str, Any]], *, class_weight: Sequence[float] | None = None) -> WeightedSum:
+def build_loss(
+    terms: Sequence[Mapping[str, Any]],
+    *,
+    class_weight: Sequence[float] | None = None,
+    n_classes: int | None = None,
+) -> WeightedSum:
     """The weighted sum of some losses.
 
     Args:
         terms: Each with ``name`` (of `LOSSES`), ``weight`` (1 by default) and options of that loss.
         class_weight: Of each class, for the losses that are means over pixels: ce, bce and focal.
+        n_classes: How many there are, where that is known; an option that names another one is refused.
 
     Raises:
         ParameterError: If a loss or an option is not known, or a value cannot be used.
@@ -358,18 +369,23 @@ def build_loss(terms: Sequence[Mapping[str, Any]], *, class_weight: Sequence[flo
     built = []
     for term in terms:
         options = dict(term)
-        name, weight = options.pop("name", None), float(options.pop("weight", 1.0))
+        name, weight = options.pop("name", None), options.pop("weight", 1.0)
+        if name is None:
+            raise ParameterError(f"a loss has no name: choose from {', '.join(LOSSES)}")
         if name not in LOSSES:
             raise ParameterError(_not_known("loss", str(name), list(LOSSES)))
-        if not 0 < weight < float("inf"):
-            raise ParameterError(f"loss {name} has weight {weight:g}: choose a number above 0, or leave the loss out")
+        if type(weight) not in (int, float) or not 0 < weight < float("inf"):
+            raise ParameterError(
+                f"loss {name} has weight {printable(weight)}: choose a number above 0, or leave the loss out"
+            )
         known = [p for p in inspect.signature(LOSSES[name]).parameters if p != "class_weight"]
         for option in options:
             if option not in known:
                 raise ParameterError(_not_known(f"option of the loss {name}", option, known))
+        check_options(name, options, LOSSES[name].__init__, n_classes=n_classes)
         if class_weight is not None and issubclass(LOSSES[name], _Pixelwise):
             options["class_weight"] = class_weight
-        built.append((weight, LOSSES[name](**options)))
+        built.append((float(weight), LOSSES[name](**options)))
     if class_weight is not None and not any(isinstance(term, _Pixelwise) for _, term in built):
         raise ParameterError("class weights are for the losses ce, bce and focal, and none of them is named: add one")
     return WeightedSum(built)
@@ -384,6 +400,11 @@ def _not_known(what: str, name: str, known: list[str]) -> str:
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ParameterError(f"{name} {value} is no share: choose from 0 to below 1")
+
+
+def _check_smooth(value: float) -> None:
+    if value < 0:
+        raise ParameterError(f"smooth {value} is below 0: choose 0 or more")
 
 
 def _listed(only: Sequence[int] | None) -> list[int] | None:

@@ -150,19 +150,23 @@ def _without(names: Sequence[str], spec: TrainSpec) -> list[str]:
     """What to say of images that have no label."""
     if not names:
         return []
-    what = "are left out" if spec.pseudo_labels is None else "have those of the first model alone"
-    return [f"{len(names)} images have no label and {what}: {_some(names)}"]
+    one = len(names) == 1
+    if spec.pseudo_labels is None:
+        what = "is left out" if one else "are left out"
+    else:
+        what = f"{'has' if one else 'have'} those of the first model alone"
+    return [f"{'1 image has' if one else f'{len(names)} images have'} no label and {what}: {_some(names)}"]
 
 
 def _with_rasters(spec: TrainSpec) -> Pairs:
     labels = _label_files(spec)
     images = [h for h in find_rasters(spec.images) if h not in labels.values()]
     matched = {h: labels[_key(h)] for h in images if _key(h) in labels}
+    if not matched and len(images) == 1 and Path(spec.labels).is_file():
+        # one image and one label, each named by its file: there is nothing else that they could belong to
+        matched = {images[0]: spec.labels}
     if not matched:
-        raise InputError(
-            f"none of the {len(images)} images ({_some([Path(h).name for h in images])}) has a label raster of its "
-            f"name among {_some([Path(h).name for h in labels.values()])}: name them alike"
-        )
+        raise InputError(_no_match(images, list(labels.values())))
     scenes = _scenes(spec, list(matched) if spec.pseudo_labels is None else images)
     rasters = {s.id: open_label_raster(matched[s.href], spec) for s in scenes if s.href in matched}
     for scene in scenes:
@@ -178,7 +182,24 @@ def _with_rasters(spec: TrainSpec) -> Pairs:
         )
         for scene in scenes
     ]
-    return _together(pairs, legend, _without([scene_name(h) for h in images if h not in matched], spec))
+    notes = _without([scene_name(h) for h in images if h not in matched], spec)
+    if lonely := sorted(set(labels.values()) - set(matched.values())):
+        what = "1 label raster has" if len(lonely) == 1 else f"{len(lonely)} label rasters have"
+        notes.append(f"{what} no image of that name: {_some([Path(h).name for h in lonely])}")
+    return _together(pairs, legend, notes)
+
+
+def _no_match(images: Sequence[str], labels: Sequence[str]) -> str:
+    """Why no image has a label."""
+    if not labels:
+        return (
+            "there are no label rasters beside the images: in one folder their names end in _label, _mask or the like"
+        )
+    if not images:
+        return f"all files are label rasters ({_some([Path(h).name for h in labels])}): name images, too"
+    shown = f"{_some([Path(h).name for h in images])}"
+    lacks = f"the image {shown} has no" if len(images) == 1 else f"none of the {len(images)} images ({shown}) has a"
+    return f"{lacks} label raster of its name among {_some([Path(h).name for h in labels])}: name them alike"
 
 
 def _label_files(spec: TrainSpec) -> dict[str, str]:
@@ -226,8 +247,8 @@ def _together(pairs: list[Pair], legend: Legend, notes: list[str]) -> Pairs:
         if [b.name for b in pair.bands] != names:
             raise InputError(
                 f"{printable(pair.scene.href)}: has the bands {printable(', '.join(b.name for b in pair.bands))}, and "
-                f"{printable(first.scene.href)} has {printable(', '.join(names))}; pass --bands with names for both, "
-                "or choose with use_bands"
+                f"{printable(first.scene.href)} has {printable(', '.join(names))}; leave out one kind, pass --bands "
+                "with names for both, or choose those that both have with --use-bands"
             )
         if pair.scene.scaled != first.scene.scaled:
             raise InputError(

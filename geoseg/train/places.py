@@ -86,10 +86,11 @@ def split_places(pairs: Pairs, counts: Sequence[NDArray[np.uint16]], split: Spli
     """
     held_out = _by_scene(pairs, counts, split) if split.by == "scene" else _by_block(pairs, counts, split)
     places = Places(counts=tuple(counts), held_out=held_out, notes=())
-    for is_held, what in ((False, "to train on"), (True, "held out")):
+    for is_held, what in ((False, "left to train on"), (True, "held out")):
         if not places.pixels(held_out=is_held).any():
+            scenes = f"{len(counts)} scene{'s' if len(counts) != 1 else ''}"
             raise InputError(
-                f"no labelled pixel is {what}, with a split by {split.by} over {len(counts)} scenes: "
+                f"no labelled pixel is {what}, with a split by {split.by} over {scenes}: "
                 "label more, hold out another share, or split by block"
             )
     notes = []
@@ -173,7 +174,11 @@ def _drawn(n: int, split: Split) -> list[int]:
         raise InputError(
             f"the labels lie in {n} {split.by}{'s' if n != 1 else ''} (what shows the same ground counts once), and a "
             f"split by {split.by} needs two or more: "
-            + ("split by block" if split.by == "scene" else "choose smaller blocks")
+            + (
+                "split by block"
+                if split.by == "scene"
+                else f"choose smaller blocks than {split.block_px} px (block_px)"
+            )
         )
     count = min(n - 1, max(1, round(split.val * n)))
     order = np.random.default_rng(split.seed).permutation(n)

@@ -40,6 +40,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_training_that_is_refused_leaves_nothing_behind(
+    geoseg_command: Command, folder: Path, tmp_path: Path
+) -> None:
+    for words, message in (
+        (["--architecture", "Unett"], "error: {config}: there is no architecture 'Unett'; did you mean Unet"),
+        (["--val", "1.5"], "error: the options: split.val"),
+        (["--val", "s9"], "names scenes that have no labels or are not there: s9"),
+        (["--init", "no.pth"], "init: there is no file of weights"),
+        (["--precision", "float16", "--device", "cpu"], "float16 is not for the CPU: choose bfloat16"),
+    ):
+        output = tmp_path / "made" / "model"
+        ended = geoseg_command("train", folder / "train.yaml", "-o", output, *words)
+        assert ended.code == 2
+        assert message.format(config=folder / "train.yaml") in ended.err
+        assert not output.exists()
+
+
 def log_of(output: Path) -> list[list[str]]:
     return [row[:-1] for row in csv.reader((output / "training" / "log.csv").read_text().splitlines())]
 
@@ -145,7 +162,10 @@ def test_options_win_over_the_file_and_reach_the_training(
     [
         (["--images", "x"], "give --images and --labels"),
         (["--images", "x", "--labels", "y", "--ignore", "a"], "--ignore a: write whole numbers"),
-        (["--images", "x", "--labels", "y", "--window", "7"], "window: Input should be greater than or equal to 32"),
+        (
+            ["--images", "x", "--labels", "y", "--window", "7"],
+            "error: the options: window: Input should be greater than or equal to 32",
+        ),
         (["--images", "x", "--labels", "y", "--pseudo-confidence", "0.8"], "is of no use without pseudo_labels"),
         (["--images", "no/such", "--labels", "y"], "there is no file or folder /"),
         (["--images", "x", "--labels", "y", "--device", "gpu"], "device 'gpu' is not known"),

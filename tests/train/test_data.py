@@ -58,6 +58,46 @@ def test_images_and_labels_in_one_folder_are_told_apart_by_the_end_of_their_name
     assert [Path(p.raster.href).name for p in pairs.items if p.raster] == ["a0_label.tif", "a1_label.tif"]
 
 
+def test_one_image_and_one_label_named_by_their_files_belong_together(tmp_path: Path) -> None:
+    pixels, labels = made(0)
+    image = write(tmp_path / "august.tif", pixels, bands=BANDS)
+    label = write(tmp_path / "what_is_there.tif", labels, nodata=0)
+    split = {"by": "block", "block_px": 32, "val": 0.3}
+    _, pairs, _ = opened({"images": [str(image)], "labels": str(label), "split": split})
+    assert [p.raster and p.raster.href for p in pairs.items] == [str(label)]
+
+
+def test_labels_without_an_image_and_images_without_a_label_are_named(settings: Settings, tmp_path: Path) -> None:
+    for name in ("s0", "s1", "s3", "spare"):
+        write(
+            tmp_path / f"{name}.tif",
+            made(0)[1],
+            x=500_000.0 + 2_000 * int(name[1:] if name != "spare" else 9),
+            nodata=0,
+        )
+    _, pairs, _ = opened(settings(labels=str(tmp_path)))
+    assert pairs.notes == (
+        "1 image has no label and is left out: s2",
+        "1 label raster has no image of that name: spare.tif",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.tif", "b.tif"], "there are no label rasters beside the images: in one folder their names end in _label"),
+        (["a_label.tif", "b_label.tif"], "all files are label rasters .*: name images, too"),
+        (["a_image.tif", "b_label.tif"], "the image a_image.tif has no label raster of its name among b_label.tif"),
+    ],
+    ids=["images", "labels", "other names"],
+)
+def test_a_folder_in_which_nothing_belongs_together_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        write(tmp_path / name, made(0)[1])
+    with pytest.raises(GeosegError, match=message):
+        opened({"images": [str(tmp_path)], "labels": str(tmp_path)})
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326", "EPSG:3857"])
 def test_polygons_in_any_crs_label_the_pixels_whose_centre_they_hold(
     settings: Settings, tmp_path: Path, crs: str

@@ -211,11 +211,25 @@ def test_effective_weights_lie_between_none_and_inverse_frequency() -> None:
         ([{"name": "focal", "gamma": -1.0}], "gamma -1.0"),
         ([{"name": "tversky", "alpha": 0.0, "beta": 0.0}], "weigh no mistake"),
         ([], "no loss is named"),
+        ([{"weight": 1.0}], "a loss has no name: choose from ce, bce"),
+        ([{"name": "ce", "weight": "2"}], "weight 2: choose a number above 0"),
+        ([{"name": "ce", "boundary_px": 2.5}], r"boundary_px 2\.5 of the loss ce is no value: write a whole number"),
+        ([{"name": "lovasz", "per_image": "no"}], "per_image 'no' of the loss lovasz is no value: write true or false"),
+        ([{"name": "focal", "alpha": "big"}], "alpha 'big' of the loss focal is no value: write a number"),
+        ([{"name": "ce", "label_smoothing": True}], "label_smoothing True of the loss ce is no value"),
+        ([{"name": "dice", "only": 1}], "only 1 of the loss dice is no value: write a list of indices"),
+        ([{"name": "jaccard", "only": []}], r"only \[\] of the loss jaccard is no value"),
+        ([{"name": "tversky", "only": [0, 2]}], "names the class 2, and the indices of the 2 classes go from 0 to 1"),
+        ([{"name": "dice", "smooth": -1}], "smooth -1 is below 0"),
     ],
 )
 def test_a_loss_that_cannot_be_is_refused(terms: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        build_loss(terms)
+        build_loss(terms, n_classes=2)
+
+
+def test_an_option_that_may_be_left_out_may_be_null() -> None:
+    build_loss([{"name": "focal", "alpha": None}, {"name": "dice", "only": None}], n_classes=2)
 
 
 def test_class_weights_without_a_loss_that_takes_them_are_refused() -> None:

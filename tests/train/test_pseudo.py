@@ -69,7 +69,7 @@ def test_true_labels_win_and_what_is_held_out_has_no_others(data: Path, tmp_path
     spec = load_training(None, asked(data, labels, split=split, pseudo_labels="x"), folder=Path("/")).spec
     pairs = find_pairs(spec)
     assert [p.scene.id for p in pairs.items] == ["s0", "s1", "s2", "s3"]
-    assert pairs.notes == ("1 images have no label and have those of the first model alone: s1",)
+    assert pairs.notes == ("1 image has no label and has those of the first model alone: s1",)
     places = split_places(pairs, [count_cells(p, pairs.legend, ()) for p in pairs.items], spec.split)
     index, _ = classes_of(legend("field", "wood"), pairs.legend, name="m")
     pairs = with_maps(pairs, maps, index)
