@@ -52,18 +52,19 @@ def show_evaluation(found: "Evaluated") -> None:
     if "objects" in found.tables:
         objects: Any = found.tables["objects"]
         show_table(
-            ("objects of", "reference", "mapped", "found", "PQ", "SQ", "RQ", "AP", "AP 0.5", "AP 0.75"),
+            (
+                "objects of", "reference", "mapped", "found", "PQ", interval, "SQ", "RQ", "AP", interval, "AP 0.5",
+                "AP 0.75",
+            ),
             [
                 (
-                    r.class_name,
-                    r.n_reference,
-                    r.n_mapped,
-                    r.n_found,
-                    *map(_share, (r.pq, r.sq, r.rq, r.ap, r.ap50, r.ap75)),
+                    r.class_name, r.n_reference, r.n_mapped, r.n_found, _share(r.pq), _between(r.pq_low, r.pq_high),
+                    _share(r.sq), _share(r.rq), _share(r.ap), _between(r.ap_low, r.ap_high), _share(r.ap50),
+                    _share(r.ap75),
                 )
                 for r in objects.itertuples()
             ],
-        )
+        )  # fmt: skip
     if len(found.evaluation.scenes) > 1:
         _show_scenes(found.tables["scenes"])
     if "zones" in found.tables:

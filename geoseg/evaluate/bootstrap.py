@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ParameterError
 from geoseg.evaluate.scores import Margins
 
-__all__ = ["Interval", "intervals", "intervals_of_sums"]
+__all__ = ["Interval", "intervals", "intervals_of_draws", "intervals_of_sums"]
 
 _DRAWS: Final = 2000
 _AT_ONCE: Final = 1 << 22  # numbers that are held at once, for each of three margins
@@ -82,6 +82,26 @@ def intervals_of_sums(
         return scores_of((counts @ flat).reshape(len(counts), *units.shape[1:]))
 
     return _between(drawn, n, max(1, flat.shape[1]), level, draws, seed)
+
+
+def intervals_of_draws(
+    scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    n: int,
+    *,
+    level: float = 0.95,
+    draws: int = _DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """As `intervals`, of scores that are no function of sums over units.
+
+    Args:
+        scores_of: What is asked for, (d, ...) from how often each unit is drawn in each of d draws (d, n).
+        n: Units.
+        level: Share of the draws between the ends.
+        draws: How often all units are drawn.
+        seed: Of the random draws.
+    """
+    return _between(scores_of, n, 1, level, draws, seed)
 
 
 def _between(

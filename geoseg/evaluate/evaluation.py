@@ -12,7 +12,8 @@ from geoseg.evaluate.bootstrap import Interval, intervals, intervals_of_sums
 from geoseg.evaluate.border_sums import N_BORDER_SUMS
 from geoseg.evaluate.boundary import BorderScores, border_scores
 from geoseg.evaluate.calibration import Reliability, reliability
-from geoseg.evaluate.instances import Matches, object_scores, object_sums, panoptic_quality
+from geoseg.evaluate.instances import Matches
+from geoseg.evaluate.object_scores import object_intervals, object_scores
 from geoseg.evaluate.probabilities import ShareCounts
 from geoseg.evaluate.scene_scores import SceneScores
 from geoseg.evaluate.scores import MEASURES, ClassScores, Margins, Scores, class_scores, scores
@@ -288,26 +289,26 @@ class Evaluation:
     def object_table(self) -> "pd.DataFrame | None":
         """One row per class whose objects were asked for; None where there is none.
 
-        ``class_id``, ``class_name`` and the fields of `ObjectScores`, all scenes together, with ``pq_low`` and
-        ``pq_high`` from scenes drawn again.
+        ``class_id``, ``class_name`` and the fields of `ObjectScores`, all scenes together; after ``pq`` and each
+        average precision the ends of its interval, such as ``pq_low`` and ``pq_high``, from scenes drawn again.
         """
         import pandas as pd
 
-        found: dict[int, Matches] = {}
-        sums: dict[int, NDArray[np.float64]] = {}
+        found: dict[int, list[Matches | None]] = {}
         for i, (place, s) in enumerate(zip(self.places, self.scenes, strict=True)):
             for k, matches in s.objects.items():
-                at = int(place[k])
-                found[at] = found[at] + matches if at in found else matches
-                sums.setdefault(at, np.zeros((len(self.scenes), 4)))[i] = object_sums(matches)
+                found.setdefault(int(place[k]), [None] * len(self.scenes))[i] = matches
         if not found:
             return None
         rows = []
         for k in sorted(found):
-            c, between = self.legend.classes[k], intervals_of_sums(sums[k], panoptic_quality, level=self.level)
-            known = asdict(object_scores(found[k]))
-            ends = {"pq": known.pop("pq"), "pq_low": float(between.low), "pq_high": float(between.high)}
-            rows.append({"class_id": c.class_id, "class_name": c.name, **ends, **known})
+            c, between = self.legend.classes[k], object_intervals(found[k], level=self.level)
+            row: dict[str, Any] = {"class_id": c.class_id, "class_name": c.name}
+            for name, value in asdict(object_scores(found[k])).items():
+                row[name] = value
+                if name in between:
+                    row |= {f"{name}_low": float(between[name].low), f"{name}_high": float(between[name].high)}
+            rows.append(row)
         return pd.DataFrame(rows).astype({"class_name": "str"})
 
     def zone_table(self) -> "pd.DataFrame | None":

@@ -245,7 +245,8 @@ def test_objects_are_told_of_the_classes_that_are_asked_for(lots: Path, geoseg_c
         assert row["n_reference"] == n_reference
         assert row["n_mapped"] <= n_mapped  # without those of which the reference says nothing
         assert row["pq"] == pytest.approx(row["sq"] * row["rq"])
-        assert row["pq_low"] < row["pq"] < row["pq_high"]
+        for name in ("pq", "ap", "ap50", "ap75"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
         assert row["ap50"] >= row["ap75"]
     refused = geoseg_command("evaluate", lots / "maps/mid.tif", lots / "labels/mid_label.tif", "--instances", "houses")
     assert refused.code == 2

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, bootstrap
 
 from geoseg.errors import ParameterError
-from geoseg.evaluate.bootstrap import intervals, intervals_of_sums
+from geoseg.evaluate.bootstrap import intervals, intervals_of_draws, intervals_of_sums
 from geoseg.evaluate.scores import Margins, scores
 
 
@@ -62,6 +62,9 @@ def test_intervals_of_sums_are_those_of_margins_that_are_added_up() -> None:
     )
     assert (found.low, found.high) == (expected.low, expected.high)
     assert np.isnan(intervals_of_sums(sums[:1], lambda s: s[:, 0, 0]).low)
+    drawn = intervals_of_draws(lambda counts: counts @ sums[:, 0, 0], 15, level=0.8)
+    summed = intervals_of_sums(sums[:, 0, 0], lambda s: s, level=0.8)
+    assert (drawn.low, drawn.high) == (summed.low, summed.high)
 
 
 def test_the_same_scenes_give_the_same_interval() -> None:

@@ -1,5 +1,6 @@
 """Objects found and missed."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torchmetrics.functional.detection import panoptic_quality
 import geoseg
 from geoseg.errors import ParameterError
 from geoseg.evaluate import plan as plan_module
-from geoseg.evaluate.instances import THRESHOLDS, ObjectScores, Overlaps, match_objects, object_scores
+from geoseg.evaluate.instances import THRESHOLDS, Matches, Overlaps, match_objects
+from geoseg.evaluate.object_scores import ObjectScores, object_intervals, object_scores
 from geoseg.evaluate.objects import overlaps_of
+from geoseg.evaluate.ranking import Ranking
 from tests.evaluate.conftest import UTM, as_map, mistaken, natural, worked_example
 
 
@@ -38,7 +41,7 @@ def of_ids(truth: NDArray[np.int64], mapped: NDArray[np.int64]) -> Overlaps:
 
 
 def scores_of(overlaps: Overlaps, k: int) -> ObjectScores:
-    return object_scores(match_objects(overlaps, k))
+    return object_scores([match_objects(overlaps, k)])
 
 
 def test_the_worked_example_of_panoptic_quality() -> None:
@@ -121,12 +124,58 @@ def test_average_precision_is_the_area_under_the_best_precisions(seed: int) -> N
         common_px=common[common > 0],
     )  # fmt: skip
     matches = match_objects(overlaps, 0)
-    found = object_scores(matches)
+    found = object_scores([matches])
     each = [average_precision(matches.score, right, int(n)) for right in matches.right.T]
     assert found.ap == pytest.approx(np.mean(each))
     assert (found.ap50, found.ap75) == pytest.approx((each[0], each[list(THRESHOLDS).index(0.75)]))
     # at half and more a counterpart is the only one, whatever the order
     assert matches.right[:, 1:].sum(axis=0)[0] == (matches.found_iou >= 0.55 - 1e-9).sum()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_average_precision_of_scenes_that_are_drawn_is_that_of_a_list_with_their_copies(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = rng.integers(0, 6, 4)
+    scores = np.split(rng.permutation(int(n.sum())) / 100, np.cumsum(n)[:-1])
+    scenes: list[Matches | None] = [
+        Matches(
+            n_reference=int(rng.integers(k, k + 4)), found_iou=np.zeros(0), score=score,
+            size=rng.integers(1, 9, k), right=rng.random((k, 1)) > np.sort(rng.random(10)),
+        )
+        for k, score in zip(n, scores, strict=True)
+    ]  # fmt: skip
+    counts = rng.multinomial(5, [0.2] * 5, size=3).astype(np.float64)
+    found = Ranking.of([*scenes, None]).average_precisions(counts)
+    for row, times in zip(found, counts.astype(int), strict=True):
+        taken = [m for m, k in zip(scenes, times, strict=False) for _ in range(k) if m is not None]
+        total = sum(m.n_reference for m in taken)
+        if not total:
+            assert np.isnan(row).all()
+            continue
+        score, right = np.concatenate([m.score for m in taken]), np.concatenate([m.right for m in taken])
+        assert row == pytest.approx([average_precision(score, each, total) for each in right.T])
+
+
+def test_intervals_of_objects_are_from_scenes_and_say_nothing_of_one() -> None:
+    def scene(n: int, right: int) -> Matches:
+        sure = np.arange(n)[:, None] < right
+        iou = np.full(right, 0.8)
+        score = np.linspace(1, 0.5, n)
+        return Matches(n_reference=n, found_iou=iou, score=score, size=np.ones(n, np.int64), right=np.tile(sure, 10))
+
+    alike = object_intervals([scene(10, 6)] * 4, level=0.95)
+    several = object_intervals([scene(10, 2), scene(10, 5), scene(10, 9), None], level=0.95)
+    one = object_intervals([scene(10, 6)], level=0.95)
+    known = asdict(object_scores([scene(10, 6)] * 4))
+    assert set(alike) == {"pq", "ap", "ap50", "ap75"}
+    for name, between in alike.items():
+        assert (between.low, between.high) == pytest.approx((known[name], known[name]))
+        assert 0 < several[name].low < several[name].high < 1
+        assert np.isnan([one[name].low, one[name].high]).all()
+    # one draw in sixteen has the worst scene and that without the class alone: more than the fortieth below the interval
+    worst, best = (object_scores([scene(10, right)]).ap50 for right in (2, 9))
+    assert (several["ap50"].low, several["ap50"].high) == pytest.approx((worst, best))
 
 
 def test_the_surer_object_is_taken_first() -> None:
