@@ -111,7 +111,7 @@ def _add(
     area = np.empty(width, dtype=np.int64)
     mask = np.int64((1 << _LOW_BITS) - 1)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
+        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
         for k in range(n_classes):
             of_low, of_high = np.int64(0), np.int64(0)
             for c in range(width):

@@ -19,7 +19,7 @@ class Stencil:
     first: NDArray[np.int64]
     """(n,) first of the four nodes of each pixel."""
     weights: NDArray[np.float64]
-    """(n, 4) their weights."""
+    """(4, n) their weights, those of a node side by side: many pixels are done at a time."""
 
 
 def stencil(length: int, n_nodes: int, pixels: NDArray[np.int64]) -> Stencil:
@@ -28,9 +28,9 @@ def stencil(length: int, n_nodes: int, pixels: NDArray[np.int64]) -> Stencil:
     taps = min(TAPS, n_nodes)
     first = np.clip(np.floor(x).astype(np.int64) - 1, 0, n_nodes - taps)
     t = x - first
-    weights = np.zeros((len(pixels), TAPS))
+    weights = np.zeros((TAPS, len(pixels)))
     for i in range(taps):
-        weights[:, i] = np.prod([(t - j) / (i - j) for j in range(taps) if j != i], axis=0)
+        weights[i] = np.prod([(t - j) / (i - j) for j in range(taps) if j != i], axis=0)
     return Stencil(first=first, weights=weights)
 
 
@@ -66,7 +66,7 @@ def row_units(
         row_first: First node of the row.
         row_weights: (4,) weights of the row.
         col_first: (width,) first node of each column.
-        col_weights: (width, 4) weights of each column.
+        col_weights: (4, width) weights of each column.
         line: (node columns,) scratch: the nodes interpolated to the row.
         out: (width,) the result.
     """
@@ -85,9 +85,12 @@ def row_units(
         while end < len(out) and col_first[end] == j:
             end += 1
         a, b, c, d = line[j], line[j + 1], line[j + 2], line[j + 3]
-        for k in range(begin, end):
-            area = col_weights[k, 0] * a + col_weights[k, 1] * b + col_weights[k, 2] * c + col_weights[k, 3] * d
-            out[k] = np.int64(np.rint(max(area, 0.0)))
+        of_a, of_b = col_weights[0, begin:end], col_weights[1, begin:end]
+        of_c, of_d = col_weights[2, begin:end], col_weights[3, begin:end]
+        areas = out[begin:end]
+        for k in range(end - begin):
+            area = of_a[k] * a + of_b[k] * b + of_c[k] * c + of_d[k] * d
+            areas[k] = np.int64(np.rint(max(area, 0.0)))
         begin = end
 
 
@@ -103,4 +106,4 @@ def fill_units(
     """All rows of a block into ``out``, (height, width); see `row_units`."""
     line = np.empty(nodes.shape[1])
     for r in range(out.shape[0]):
-        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, out[r])
+        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, out[r])

@@ -181,7 +181,7 @@ def _error_between(outlines: Outlines, shape: tuple[int, int], nodes: NDArray[np
     for i in range(min(TAPS, nodes.shape[0])):
         for j in range(min(TAPS, nodes.shape[1])):
             picked = np.ix_(rows.first + i, cols.first + j)
-            found += rows.weights[:, i, None] * cols.weights[:, j] * nodes[picked]
+            found += rows.weights[i, :, None] * cols.weights[j] * nodes[picked]
     if not usable.any():
         return 0.0
     floor = 1e-3 * float(true[usable].max())

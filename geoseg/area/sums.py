@@ -12,7 +12,7 @@ from geoseg.area.interpolate import row_units
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 
-__all__ = ["ClassTotals", "Sums", "class_totals", "component_sums"]
+__all__ = ["ClassTotals", "Sums", "class_totals", "component_sums", "run_sums"]
 
 N_VALUES = 256
 _FIELDS = ("pixels", "units", "conf_sum", "conf_pixels")
@@ -167,6 +167,52 @@ def component_sums(
     return sums
 
 
+def run_sums(
+    shape: tuple[int, int],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    n: int,
+    areas: PixelAreas,
+    *,
+    row_off: int = 0,
+    col_off: int = 0,
+    confidence: NDArray[np.uint8] | None = None,
+) -> Sums:
+    """As `component_sums`, of components that are given by the runs of one label in each row.
+
+    Args:
+        shape: Rows and columns of the block.
+        rows: (rows + 1,) first run of each row.
+        cols: (runs,) first column of each run.
+        labels: (runs,) its component, 0 for none.
+        n: Number of components.
+        areas: Pixel areas of the scene.
+        row_off: First row of the block in the scene.
+        col_off: First column of the block in the scene.
+        confidence: (rows, cols) percent, 255 where there is none.
+
+    Raises:
+        ParameterError: If the block is not within the scene, or the confidence has another shape.
+    """
+    sums = Sums.zeros(n)
+    percent = _percent(confidence, shape)
+    y, x = areas.stencils(row_off, col_off, *shape)
+    lattice = areas.nodes, y.first, y.weights, x.first, x.weights
+    _add_runs((rows, cols, labels), percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels))
+    return sums
+
+
+def _percent(confidence: NDArray[np.uint8] | None, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The confidence of a block, with no pixels where there is none."""
+    if len(shape) != 2 or (confidence is not None and confidence.shape != shape):
+        raise ParameterError(
+            f"a block of shape {shape} with confidence of shape {None if confidence is None else confidence.shape}: "
+            "give rows and columns, the same for both"
+        )
+    return np.zeros((0, 0), dtype=np.uint8) if confidence is None else confidence
+
+
 def _accumulate(
     groups: NDArray[Any],
     base: int,
@@ -177,75 +223,80 @@ def _accumulate(
     confidence: NDArray[np.uint8] | None,
 ) -> None:
     """Add the pixels of a block to the sums of their groups, which are counted from ``base``."""
-    if groups.ndim != 2 or (confidence is not None and confidence.shape != groups.shape):
-        raise ParameterError(
-            f"a block of shape {groups.shape} with confidence of shape "
-            f"{None if confidence is None else confidence.shape}: give rows and columns, the same for both"
-        )
+    percent = _percent(confidence, groups.shape)
     if groups.size == 0:
         return
-    rows, cols = areas.stencils(row_off, col_off, *groups.shape)
-    highest = _add(
-        groups,
-        base,
-        np.zeros((0, 0), dtype=np.uint8) if confidence is None else confidence,
-        areas.nodes,
-        rows.first,
-        rows.weights,
-        cols.first,
-        cols.weights,
-        sums.pixels,
-        sums.units,
-        sums.conf_sum,
-        sums.conf_pixels,
-    )
+    y, x = areas.stencils(row_off, col_off, *groups.shape)
+    lattice = areas.nodes, y.first, y.weights, x.first, x.weights
+    highest = _add(groups, base, percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels))
     if highest >= len(sums):
         raise ParameterError(
             f"there is a component {highest + base}, but {len(sums)} were to be summed: give their number"
         )
 
 
-@njit(nogil=True, cache=True)
-def _add(
-    groups: NDArray[Any],
-    base: int,
-    confidence: NDArray[np.uint8],
-    nodes: NDArray[np.float64],
-    row_first: NDArray[np.int64],
-    row_weights: NDArray[np.float64],
-    col_first: NDArray[np.int64],
-    col_weights: NDArray[np.float64],
-    pixels: NDArray[np.int64],
-    units: NDArray[np.int64],
-    conf_sum: NDArray[np.int64],
-    conf_pixels: NDArray[np.int64],
-) -> np.int64:
-    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist.
+Lattice = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+"""Nodes of the pixel areas, and the first nodes and weights of the rows and of the columns of a block."""
+_Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
-    What is added is that of runs of one group, as differences of sums from the left edge.
-    """
+
+@njit(nogil=True, cache=True)
+def _row_area(r: int, lattice: Lattice, line: NDArray[np.float64], area: NDArray[np.int64]) -> None:
+    """The area of a row of a block from its left edge up to each pixel, that one included."""
+    nodes, row_first, row_weights, col_first, col_weights = lattice
+    row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
+    for c in range(1, len(area)):
+        area[c] += area[c - 1]
+
+
+@njit(nogil=True, cache=True)
+def _add_run(
+    k: Any, r: int, begin: Any, end: Any, area: NDArray[np.int64], confidence: NDArray[np.uint8], totals: _Totals
+) -> None:
+    pixels, units, conf_sum, conf_pixels = totals
+    pixels[k] += end - begin
+    units[k] += area[end - 1] - (area[begin - 1] if begin > 0 else np.int64(0))
+    if confidence.size > 0:
+        for i in range(begin, end):
+            known = np.int64(confidence[r, i] != 255)
+            conf_sum[k] += known * confidence[r, i]
+            conf_pixels[k] += known
+
+
+@njit(nogil=True, cache=True)
+def _add_runs(
+    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
+    confidence: NDArray[np.uint8],
+    lattice: Lattice,
+    totals: _Totals,
+) -> None:
+    """Add the runs of components counted from 1, row by row."""
+    rows, cols, labels = runs
+    line, area = np.empty(lattice[0].shape[1]), np.empty(len(lattice[3]), dtype=np.int64)
+    for r in range(len(rows) - 1):
+        _row_area(r, lattice, line, area)
+        for i in range(rows[r], rows[r + 1]):
+            end = np.int64(cols[i + 1]) if i + 1 < rows[r + 1] else len(area)
+            if labels[i] > 0:
+                _add_run(np.int64(labels[i]) - 1, r, np.int64(cols[i]), end, area, confidence, totals)
+
+
+@njit(nogil=True, cache=True)
+def _add(groups: NDArray[Any], base: int, confidence: NDArray[np.uint8], lattice: Lattice, totals: _Totals) -> np.int64:
+    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist."""
     height, width = groups.shape
-    line = np.empty(nodes.shape[1])
-    area = np.empty(width, dtype=np.int64)
+    line, area = np.empty(lattice[0].shape[1]), np.empty(width, dtype=np.int64)
     highest = np.int64(-1)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
-        for c in range(1, width):
-            area[c] += area[c - 1]
+        _row_area(r, lattice, line, area)
         row = groups[r]
-        begin, before = 0, np.int64(0)
+        begin = 0
         for c in range(1, width + 1):
             if c < width and row[c] == row[c - 1]:
                 continue
             k = np.int64(row[begin]) - base
             highest = max(highest, k)
-            if 0 <= k < len(pixels):
-                pixels[k] += c - begin
-                units[k] += area[c - 1] - before
-                if confidence.size > 0:
-                    for i in range(begin, c):
-                        known = np.int64(confidence[r, i] != 255)
-                        conf_sum[k] += known * confidence[r, i]
-                        conf_pixels[k] += known
-            begin, before = c, area[c - 1]
+            if 0 <= k < len(totals[0]):
+                _add_run(k, r, begin, c, area, confidence, totals)
+            begin = c
     return highest

@@ -175,7 +175,7 @@ def _count(
     codes = table.ravel()
     sums = np.zeros((1 << 16, 2), dtype=np.int64)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
+        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
         for c in range(width):
             pair = (np.int64(before[r, c]) << 8) | np.int64(after[r, c])
             sums[pair, 0] += 1

@@ -179,7 +179,7 @@ def _count(
     place[:k] = np.arange(k)
     here = np.zeros((n_cols, (k + 1) * (k + 1), 2), dtype=np.int64)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[r], col_first, col_weights, line, area)
+        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
         for j in range(n_cols):
             sums = here[j]
             for c in range(j * side, min((j + 1) * side, width)):
