@@ -107,7 +107,7 @@ def write_products(product: MapProduct, named: Named, options: Options, executor
                 format=name,
                 legend=vectorizer.legend,
                 metadata=product.metadata,
-                **({"layer": "change"} if product.is_change else {}),
+                layer="change" if product.is_change else "landcover",
             )
     assets["areas"] = write_areas(product.table, named("areas.csv"))
     notes = _notes(options.outlines, drawn)

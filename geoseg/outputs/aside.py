@@ -40,7 +40,7 @@ class Published:
     size: int
     """Bytes of that file."""
     sha256: str
-    """Hex digest of that file."""
+    """Hex digest of that file; empty where none was asked for."""
     sides: tuple[Path, ...] = field(default=())
     """Final names of the side files (``.aux.xml``, ``.qml``, ``.dbf`` ...), sorted."""
 
@@ -72,25 +72,27 @@ class Aside:
             )
         crash_point("begin")
 
-    def finish(self, verify: Callable[[Path], None]) -> Published:
+    def finish(self, verify: Callable[[Path], None], *, checksum: bool = True) -> Published:
         """Verify, sync and rename what was written to :attr:`tmp`; on any error remove it and leave the old file.
 
         Args:
             verify: Opens the file, reads all of it and raises if it is not what was meant.
+            checksum: Whether to take one.
 
         Raises:
             OutputError: If it does not read back as it was meant, or cannot be synced or renamed.
         """
         with self.guard(), ThreadPoolExecutor(1, "geoseg-checksum") as pool:
             crash_point("written")
-            reading = pool.submit(sha256_of, self.tmp)  # both only read the file: at the same time
+            # both only read the file: at the same time
+            reading = pool.submit(sha256_of, self.tmp) if checksum else None
             verify(self.tmp)
             crash_point("verified")
             files = self._files()
             for file in files:
                 _fsync(file)
             crash_point("synced")
-            size, digest = self.tmp.stat().st_size, reading.result()
+            size, digest = self.tmp.stat().st_size, "" if reading is None else reading.result()
             sides = self._rename([f for f in files if f != self.tmp])
             crash_point("renamed")
             fsync_folder(self.path.parent)
@@ -163,7 +165,9 @@ class Aside:
         return finals
 
 
-def publish(path: Path, write: Callable[[Path], None], verify: Callable[[Path], None]) -> Published:
+def publish(
+    path: Path, write: Callable[[Path], None], verify: Callable[[Path], None], *, checksum: bool = True
+) -> Published:
     """Write a file so that its final name is either absent, old or complete, whatever happens.
 
     Args:
@@ -172,6 +176,7 @@ def publish(path: Path, write: Callable[[Path], None], verify: Callable[[Path], 
             it with the same stem are published too. They are renamed before the file itself, and an existing file is
             withdrawn first: for files with sides a kill in that instant leaves no file rather than a mix.
         verify: Opens the file it is given, reads all of it and raises if it is not what was meant.
+        checksum: Whether to take one.
 
     Returns:
         The file under its final name, with size and checksum.
@@ -182,7 +187,7 @@ def publish(path: Path, write: Callable[[Path], None], verify: Callable[[Path], 
     aside = Aside(path)
     with aside.guard():
         write(aside.tmp)
-    return aside.finish(verify)
+    return aside.finish(verify, checksum=checksum)
 
 
 def sha256_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from geoseg.outputs.vectors_check import Tally, check_crs
 from geoseg.outputs.vectors_format import Context, Stored, VectorFormat
 from geoseg.outputs.vectors_geojson import as_geojson, open_geojson, write_geojson
 from geoseg.outputs.vectors_ogr import open_gpkg, open_ogr, write_fgb, write_gpkg
-from geoseg.outputs.vectors_parquet import open_parquet, write_parquet
+from geoseg.outputs.vectors_parquet import GROUP_BYTES, open_parquet, write_parquet
 from geoseg.outputs.vectors_shp import as_shapefile, write_shp
 from geoseg.vector.features import Features, regrouped
 
@@ -27,7 +27,7 @@ FORMATS: Final[dict[str, VectorFormat]] = {
     # the .prj is ESRI's dialect of WKT, which lacks much
     "shp": VectorFormat(suffix=".shp", write=write_shp, open=open_ogr, prepare=as_shapefile, keeps_crs=False),
     "fgb": VectorFormat(suffix=".fgb", write=write_fgb, open=open_ogr),
-    "parquet": VectorFormat(suffix=".parquet", write=write_parquet, open=open_parquet),
+    "parquet": VectorFormat(suffix=".parquet", write=write_parquet, open=open_parquet, batch_bytes=GROUP_BYTES),
     "geojson": VectorFormat(suffix=".geojson", write=write_geojson, open=open_geojson, prepare=as_geojson),
 }
 """Polygon formats by the name users give; add an entry and ``--format`` knows it."""
@@ -42,6 +42,7 @@ def write_polygons(
     layer: str = "landcover",
     metadata: Mapping[str, str] | None = None,
     column: str = "class_id",
+    checksum: bool = True,
 ) -> Published:
     """Polygons in a file that QGIS opens styled by class.
 
@@ -58,6 +59,7 @@ def write_polygons(
         metadata: Provenance; GeoPackage keeps it as layer metadata, GeoParquet as attributes of the frame,
             FlatGeobuf and GeoJSON as their description, Shapefile has no place for it.
         column: Holds the class value that chooses the symbol.
+        checksum: Whether to take one of the file.
 
     Returns:
         The published file. It was read back: same features, vertices and attributes, to the last bit of what the format
@@ -76,7 +78,7 @@ def write_polygons(
         )
     context = Context(layer=layer, legend=legend, metadata=dict(metadata or {}), column=column)
     given = features if isinstance(features, Features) else Features.of(features)
-    meant = kind.prepare(replace(given, batches=lambda: regrouped(given.batches())))
+    meant = kind.prepare(replace(given, batches=lambda: regrouped(given.batches(), n_bytes=kind.batch_bytes)))
     tally = Tally(meant.schema)
 
     def watched() -> Iterator[Any]:
@@ -89,4 +91,6 @@ def write_polygons(
                 check_crs(meant.crs, stored.crs)
             tally.check(stored.batches, stored.names, stored.bounds)
 
-    return publish(path, lambda tmp: kind.write(replace(meant, batches=watched), tmp, context), verify)
+    return publish(
+        path, lambda tmp: kind.write(replace(meant, batches=watched), tmp, context), verify, checksum=checksum
+    )

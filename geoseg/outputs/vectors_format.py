@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.legend import Legend
-from geoseg.vector.features import Features
+from geoseg.vector.features import BATCH_BYTES, Features
 
 __all__ = ["Context", "Stored", "VectorFormat"]
 
@@ -54,3 +54,5 @@ class VectorFormat:
     """Features as the format keeps them to the last bit, such as with coordinates in its CRS; refuses what is unfit."""
     keeps_crs: bool = True
     """Whether any CRS reads back as the same one."""
+    batch_bytes: int = BATCH_BYTES
+    """Bytes of the outlines of a batch that is written, as long as no single feature has more."""

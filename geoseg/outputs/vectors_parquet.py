@@ -15,8 +15,10 @@ from geoseg.outputs.vectors_format import Context, Stored
 from geoseg.vector.features import GEOMETRY, Features
 from geoseg.vector.wkb import wkb_bounds
 
-__all__ = ["open_parquet", "write_parquet"]
+__all__ = ["GROUP_BYTES", "open_parquet", "write_parquet"]
 
+GROUP_BYTES: Final = 16 << 20
+"""Bytes of the outlines of a row group: readers skip whole ones, and each has its own statistics."""
 _BBOX: Final = "bbox"
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 

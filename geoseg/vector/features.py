@@ -21,8 +21,8 @@ GEOMETRY: Final = "geometry"
 """Name of the geometry column."""
 ROWS: Final = 65_536
 """Features of a batch, where their outlines are not long."""
-BATCH_BYTES: Final = 16 << 20
-"""Bytes of the outlines of a batch: enough for a row group, and writing begins while most blocks are still to do."""
+BATCH_BYTES: Final = 4 << 20
+"""Bytes of the outlines of a batch: so few that writing begins while most blocks are still to do."""
 _POLYGON_ID, _MULTIPOLYGON_ID = 3, 6  # of shapely.get_type_id
 
 

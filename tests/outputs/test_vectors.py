@@ -1,6 +1,7 @@
 """Polygons: every format gives back what was written, and QGIS finds its style."""
 
 import dataclasses
+import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -137,6 +138,28 @@ def test_the_geopackage_carries_style_index_and_provenance(tmp_path: Path, legen
     qml = ET.fromstring(style[3])
     assert [(c.get("value"), c.get("label")) for c in qml.iter("category")] == [(str(c.value), c.name) for c in legend]
     assert qml.find("renderer-v2").attrib["attr"] == "class_id"  # type: ignore[union-attr]
+
+
+def test_pages_of_a_geopackage_are_large_unless_the_user_has_set_them(tmp_path: Path, legend: Legend) -> None:
+    def page_size(name: str) -> int:
+        write_polygons(squares(5, legend), tmp_path / name, format="gpkg", legend=legend)
+        with closing(sqlite3.connect(tmp_path / name)) as db:
+            return int(db.execute("PRAGMA page_size").fetchone()[0])
+
+    assert page_size("ours.gpkg") == 32768
+    pyogrio.set_gdal_config_options({"OGR_SQLITE_PRAGMA": "page_size=8192"})
+    try:
+        assert page_size("theirs.gpkg") == 8192
+        assert pyogrio.get_gdal_config_option("OGR_SQLITE_PRAGMA") == "page_size=8192"
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_SQLITE_PRAGMA": None})
+
+
+def test_a_checksum_is_taken_unless_none_is_asked_for(tmp_path: Path, legend: Legend) -> None:
+    path = tmp_path / "p.gpkg"
+    with_one = write_polygons(squares(5, legend), path, format="gpkg", legend=legend)
+    assert with_one.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert write_polygons(squares(5, legend), path, format="gpkg", legend=legend, checksum=False).sha256 == ""
 
 
 @pytest.mark.parametrize("name", ["shp", "fgb", "geojson"])
