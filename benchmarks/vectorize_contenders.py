@@ -196,12 +196,11 @@ def stream(kind: str, side: int, output: Path) -> int:
     from odc.geo.geobox import GeoBox
 
     from geoseg.area.pixel_area import PixelAreas
-    from geoseg.inference.lattice import Block, blocks
+    from geoseg.inference.lattice import Block
     from geoseg.legend import Legend
     from geoseg.outputs.vectors import write_polygons
     from geoseg.vector.measure import Pixels
-    from geoseg.vector.unite import Grid
-    from geoseg.vector.vectorizer import BLOCK_PX, Vectorizer
+    from geoseg.vector.vectorizer import Vectorizer, blocks_over
 
     mask, geobox = KINDS[kind], GeoBox((side, side), TRANSFORM, CRS)
     areas, legend = PixelAreas.of(geobox), Legend.unnamed(tuple(range(1, N_CLASSES + 1)))
@@ -209,7 +208,7 @@ def stream(kind: str, side: int, output: Path) -> int:
     def read(block: Block) -> Pixels:
         return Pixels(classes=mask.window(block.row_off, block.col_off, block.height, block.width), areas=areas)
 
-    grid = Grid.of(list(blocks(side, side, block_height=BLOCK_PX, block_width=BLOCK_PX)))
+    grid = blocks_over(side, side)
     vectorizer = Vectorizer(geobox=geobox, legend=legend, grid=grid, read=read, areas=areas)
     with ThreadPoolExecutor(2, "geoseg-vector") as pool:
         features = vectorizer.features(pool, at_once=2)

@@ -13,12 +13,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from geoseg.errors import OutputError
-from geoseg.inference.lattice import Block, blocks
+from geoseg.inference.lattice import Block
 from geoseg.jobs.block import pixel_areas
 from geoseg.legend import Legend
 from geoseg.vector.measure import Pixels
-from geoseg.vector.unite import Grid
-from geoseg.vector.vectorizer import BLOCK_PX, Outlines, Vectorizer
+from geoseg.vector.vectorizer import Outlines, Vectorizer, blocks_over
 
 __all__ = ["Patches", "patches_only", "scene_vectorizer"]
 
@@ -65,7 +64,7 @@ def scene_vectorizer(
     return Vectorizer(
         geobox=geobox,
         legend=legend,
-        grid=Grid.of(list(blocks(*geobox.shape, block_height=BLOCK_PX, block_width=BLOCK_PX))),
+        grid=blocks_over(*geobox.shape),
         read=_Rasters(geobox=geobox, classes=classes, confidence=confidence, probabilities=probabilities),
         outlines=outlines,
         areas=pixel_areas(geobox),

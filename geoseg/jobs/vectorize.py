@@ -14,7 +14,7 @@ from geoseg import __version__
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import GeosegError, ParameterError, printable
 from geoseg.inference.inside import Inside
-from geoseg.inference.lattice import Block, blocks
+from geoseg.inference.lattice import Block
 from geoseg.jobs.allocator import keep_memory
 from geoseg.jobs.outcome import Event
 from geoseg.legend import Legend
@@ -25,7 +25,7 @@ from geoseg.vector.measure import Pixels
 from geoseg.vector.merged import merged
 from geoseg.vector.min_area import MinArea
 from geoseg.vector.unite import Grid
-from geoseg.vector.vectorizer import BLOCK_PX, Drawn, Outlines, Vectorizer
+from geoseg.vector.vectorizer import Drawn, Outlines, Vectorizer, blocks_over
 
 __all__ = ["format_of", "vectorize_raster"]
 
@@ -131,7 +131,7 @@ def vectorize_raster(
         with ClassReader(raster) as reader:
             held = _asked(reader, Block(row_off=0, col_off=0, height=shape[0], width=shape[1]), inside)
     read = _Map(raster=raster, areas=PixelAreas.of(raster.geobox), inside=inside, held=held)
-    grid = Grid.of(list(blocks(*shape, block_height=BLOCK_PX, block_width=BLOCK_PX)))
+    grid = blocks_over(*shape)
     with ThreadPoolExecutor(threads, "geoseg-vector") as pool:
         vectorizer = Vectorizer(
             geobox=raster.geobox,
@@ -154,7 +154,12 @@ def vectorize_raster(
             for path, name, kind in zip(paths, names, formats, strict=True):
                 try:
                     write_polygons(
-                        features, name, format=kind, legend=vectorizer.legend, metadata={"GEOSEG_VERSION": __version__}
+                        features,
+                        name,
+                        format=kind,
+                        legend=vectorizer.legend,
+                        metadata={"GEOSEG_VERSION": __version__},
+                        checksum=False,
                     )
                 except GeosegError as error:
                     message = str(error).replace(str(name), str(path)).replace(str(name.parent), str(path.parent))

@@ -8,37 +8,28 @@ done. So memory is that of the blocks in work and of the features still open, an
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.inference.lattice import Block
-from geoseg.vector.join import OpenWalks, close
-from geoseg.vector.label import OUTSIDE, Components, Runs, features_of, find_runs
+from geoseg.vector.corners import Halo
+from geoseg.vector.join import Joiner, OpenPieces, OpenWalks
+from geoseg.vector.label import OUTSIDE, Runs, features_of, find_runs
 from geoseg.vector.measure import Measures, Pixels
 from geoseg.vector.rings import Rings, arrange, by_rank
 from geoseg.vector.trace import Traced, trace
 from geoseg.vector.unite import Grid, Seams, Sides, sides_of, unite
 
-__all__ = ["BlockPolygons", "Joiner", "OpenPieces", "polygonize_blocks", "survey_block", "trace_block"]
+__all__ = ["BlockPolygons", "polygonize_blocks", "survey_block", "trace_block"]
 
 T = TypeVar("T")
-_VERTICES_AT_ONCE = 2_000_000  # what is made of them takes some 60 bytes each
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OpenPieces:
-    """The pieces in a block of features that go on beyond it."""
-
-    walks: OpenWalks
-    """Their rings and chains."""
-    groups: NDArray[np.int64]
-    """(m,) their groups, ascending."""
-    measures: Measures
-    """(m,) what was summed up over them."""
+_VERTICES_AT_ONCE = 250_000  # what is made of them takes some 60 bytes each
+_KEPT_RUNS = 1 << 23
+"""Runs of all blocks that are kept from the first pass for the second; each takes 8 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,8 +44,8 @@ class BlockPolygons:
     """What of the others lies in the block."""
 
 
-def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int = 4) -> Sides:
-    """First pass: what the neighbours of a block need to know of it.
+def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int = 4) -> tuple[Sides, Runs]:
+    """First pass: what the neighbours of a block need to know of it, and its runs.
 
     Args:
         classes: (rows, cols) class values of the block.
@@ -62,11 +53,18 @@ def survey_block(classes: NDArray[np.uint8], *, nodata: int, connectivity: int =
         connectivity: 4, or 8 for features whose pixels may touch at corners only.
     """
     runs = find_runs(classes, nodata=nodata)
-    return sides_of(runs, features_of(runs.painted()) if connectivity == 8 else None)
+    return sides_of(runs, features_of(runs.painted()) if connectivity == 8 else None), runs
 
 
 def trace_block(
-    pixels: Pixels, block: Block, seams: Seams, *, nodata: int, connectivity: int = 4, number: int = 0
+    pixels: Pixels,
+    block: Block,
+    seams: Seams,
+    *,
+    nodata: int,
+    connectivity: int = 4,
+    number: int = 0,
+    runs: Runs | None = None,
 ) -> BlockPolygons:
     """Second pass: the polygons of a block, and the pieces of those that go on beyond it.
 
@@ -77,18 +75,20 @@ def trace_block(
         nodata: Class value that means "no observation".
         connectivity: As in `survey_block`.
         number: Of the block in the scene: components within it get numbers of their own from it.
+        runs: Those of the first pass; by default they are found again.
     """
-    runs = find_runs(pixels.classes, nodata=nodata)
+    runs = find_runs(pixels.classes, nodata=nodata) if runs is None else runs
     n = len(runs.class_id)
     feature = features_of(runs.painted()) if connectivity == 8 else np.arange(1, n + 1, dtype=np.int32)
-    components = _connected(runs, seams)
-    measures = pixels.measured(components, block)
+    runs, halo = _connected(runs, seams)
+    measures = pixels.measured(runs, block)
     # by label, in numbers of the scene; 0 for what ends in this block
     group, feature_group = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
     group[seams.labels] = seams.groups
     feature_group[seams.features] = seams.feature_groups
     feature_group[1:] = feature_group[feature]
-    rings, chains = trace(components.padded, row_off=block.row_off, col_off=block.col_off)
+    offsets = {"row_off": block.row_off, "col_off": block.col_off}
+    rings, chains = trace(pixels.classes, runs, nodata=nodata, halo=halo, **offsets)
 
     scene_wide = np.where(group > 0, group, -(number << 32) - np.arange(n + 1))
     open_rings = feature_group[rings.labels] > 0
@@ -112,30 +112,30 @@ def trace_block(
     )
 
 
-def _connected(runs: Runs, seams: Seams) -> Components:
-    """The components as pixels, with the numbers of those around the block in the frame.
+def _connected(runs: Runs, seams: Seams) -> tuple[Runs, Halo]:
+    """The runs, and the numbers of the pixels around the block.
 
     Labels of one component of the scene have one number, the lowest of them: what is summed up over them is its.
     """
     n = len(runs.class_id)
     groups, first, inverse = np.unique(seams.groups, return_index=True, return_inverse=True)
     label_of = seams.labels[first]  # ascending within a group, because labels are
-    lowest = None
     if len(groups) < len(seams.groups):
         lowest = np.arange(n + 1, dtype=np.int32)
         lowest[seams.labels] = label_of[inverse]
-    padded = (components := runs.painted(lowest)).padded
+        runs = replace(runs, labels=lowest[runs.labels])
     around = np.concatenate(seams.halo)
     others = np.setdiff1d(around[around > 0], groups)
     numbers = np.concatenate([groups, others])
     labels = np.concatenate([label_of, n + 1 + np.arange(len(others))]).astype(np.int32)
     order = np.argsort(numbers)
-    frame = (padded[0], padded[-1], padded[1:-1, 0], padded[1:-1, -1])
-    for line, halo in zip(frame, seams.halo, strict=True):
-        known = halo > 0
-        line[:] = np.where(halo == OUTSIDE, OUTSIDE, 0)
-        line[known] = labels[order][np.searchsorted(numbers[order], halo[known])]
-    return components
+    halo = []
+    for side in seams.halo:
+        known = side > 0
+        line = np.where(side == OUTSIDE, OUTSIDE, 0).astype(np.int32)
+        line[known] = labels[order][np.searchsorted(numbers[order], side[known])]
+        halo.append(line)
+    return runs, (halo[0], halo[1], halo[2], halo[3])
 
 
 def _whole(
@@ -171,56 +171,6 @@ def _open(
     return taken if which is None else taken.where(which)
 
 
-class Joiner:
-    """Takes the open pieces of blocks, row of blocks by row of blocks, and gives the features that are finished."""
-
-    def __init__(self, last_row: NDArray[np.int64], *, connectivity: int = 4) -> None:
-        """Prepare for the groups that `geoseg.vector.unite.unite` found.
-
-        Args:
-            last_row: By group, the last row of blocks that it reaches.
-            connectivity: As in `survey_block`.
-        """
-        self._multi = connectivity == 8
-        self._last_row = last_row
-        self._walks: list[OpenWalks] = []
-        self._groups: list[NDArray[np.int64]] = []
-        self._measures: list[Measures] = []
-
-    def add(self, pieces: OpenPieces) -> None:
-        """Take what a block hands on."""
-        self._walks.append(pieces.walks)
-        self._groups.append(pieces.groups)
-        self._measures.append(pieces.measures)
-
-    def finished(self, row: int) -> tuple[Rings, Measures] | None:
-        """The features that reach no further than this row of blocks, all of which have been added."""
-        if not self._walks:
-            return None
-        # block by block, and what nothing leaves stays as it is: outlines over the whole map are not copied each time
-        ready: list[OpenWalks] = []
-        for i, walks in enumerate(self._walks):
-            done = self._last_row[walks.feature] <= row
-            if done.any():
-                ready.append(walks.where(done))
-                self._walks[i] = walks.where(~done)
-        self._walks = [walks for walks in self._walks if len(walks)]
-        groups, measures = np.concatenate(self._groups), Measures.joined(self._measures)
-        done_groups = self._last_row[groups] <= row
-        self._groups, self._measures = [groups[~done_groups]], [measures.take(np.flatnonzero(~done_groups))]
-        if not ready:
-            return None
-        walks = OpenWalks.joined(ready)
-        ready.clear()
-        rings, features = close(walks, multi=self._multi)
-        del walks
-        if not len(rings):
-            return None
-        order = np.argsort(features)
-        place = order[np.searchsorted(features[order], groups[done_groups])]
-        return rings, measures.take(np.flatnonzero(done_groups)).grouped(place, len(rings))
-
-
 def polygonize_blocks(
     grid: Grid,
     read: Callable[[Block], Pixels],
@@ -249,13 +199,20 @@ def polygonize_blocks(
         finished with it.
     """
     numbered = list(enumerate(grid.blocks))
-    surveys = ((_survey, read, block, nodata, connectivity) for _, block in numbered)
-    seams, last_row = unite(grid, list(_in_order(executor, surveys, at_once)), connectivity=connectivity)
+    # where blocks are worked on in this process, runs are at hand and need not be found again
+    keep = isinstance(executor, ThreadPoolExecutor)
+    surveys = ((_survey, read, block, nodata, connectivity, keep) for _, block in numbered)
+    sides, kept, n_kept = [], {}, 0
+    for i, (side, runs) in enumerate(_in_order(executor, surveys, at_once)):
+        sides.append(side)
+        if runs is not None and n_kept + len(runs.labels) <= _KEPT_RUNS:
+            n_kept += len(runs.labels)
+            kept[i] = runs
+    seams, last_row = unite(grid, sides, connectivity=connectivity)
     joiner = Joiner(last_row, connectivity=connectivity)
-    work = ((_trace, read, finish, block, seams[i], nodata, connectivity, i) for i, block in numbered)
+    work = ((_trace, read, finish, b, seams[i], nodata, connectivity, i, kept.pop(i, None)) for i, b in numbered)
     for i, (whole, found) in enumerate(_in_order(executor, work, at_once)):
-        if whole is not None:
-            yield whole
+        yield from whole
         joiner.add(found)
         if done is not None:
             done(grid.blocks[i])
@@ -267,8 +224,11 @@ def polygonize_blocks(
                 yield from _in_order(executor, calls, at_once)
 
 
-def _survey(read: Callable[[Block], Pixels], block: Block, nodata: int, connectivity: int) -> Sides:
-    return survey_block(read(block).classes, nodata=nodata, connectivity=connectivity)
+def _survey(
+    read: Callable[[Block], Pixels], block: Block, nodata: int, connectivity: int, keep: bool
+) -> tuple[Sides, Runs | None]:
+    sides, runs = survey_block(read(block).classes, nodata=nodata, connectivity=connectivity)
+    return sides, runs.trimmed() if keep else None
 
 
 def _trace(
@@ -279,9 +239,12 @@ def _trace(
     nodata: int,
     connectivity: int,
     number: int,
-) -> tuple[T | None, OpenPieces]:
-    found = trace_block(read(block), block, seams, nodata=nodata, connectivity=connectivity, number=number)
-    return finish(found.rings, found.measures) if len(found.rings) else None, found.open
+    runs: Runs | None,
+) -> tuple[list[T], OpenPieces]:
+    found = trace_block(read(block), block, seams, nodata=nodata, connectivity=connectivity, number=number, runs=runs)
+    # a few at a time: what is made of them, again and again, then stays in the processor's cache
+    parts = found.rings.parts(_VERTICES_AT_ONCE)
+    return [finish(some, found.measures.take(which)) for which, some in parts], found.open
 
 
 def _in_order(executor: Executor, calls: Iterable[tuple[Any, ...]], at_once: int) -> Iterator[Any]:

@@ -1,4 +1,8 @@
-"""Chains of several blocks put together to rings, and the polygons that are finished with them."""
+"""Chains of several blocks put together to rings, and the polygons that are finished with them.
+
+Each block hands on rings, chains and sums of the features that go on beyond it; they are finished with the last row of
+blocks that they reach.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.vector.measure import Measures
 from geoseg.vector.rings import Rings, arrange, gather
 
-__all__ = ["OpenWalks", "close"]
+__all__ = ["Joiner", "OpenPieces", "OpenWalks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +67,18 @@ class OpenWalks:
             component=self.component[order],
             feature=self.feature[order],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenPieces:
+    """The pieces in a block of features that go on beyond it."""
+
+    walks: OpenWalks
+    """Their rings and chains."""
+    groups: NDArray[np.int64]
+    """(m,) their groups, ascending."""
+    measures: Measures
+    """(m,) what was summed up over them."""
 
 
 def close(walks: OpenWalks, *, multi: bool) -> tuple[Rings, NDArray[np.int64]]:
@@ -125,10 +142,60 @@ def _follow(
             goes_right = here >> 32 == then >> 32 and here >> 1 < then >> 1
             if goes_right and (begin < 0 or here < buffer[begin]):
                 begin = v
-        for v in range(m + 1):
-            out[n] = buffer[(begin + v) % m]
-            n += 1
+        out[n : n + m - begin] = buffer[begin:m]
+        out[n + m - begin : n + m + 1] = buffer[: begin + 1]
+        n += m + 1
         first[k] = i
         k += 1
         new_offsets[k] = n
     return new_offsets[: k + 1], first[:k]
+
+
+class Joiner:
+    """Takes the open pieces of blocks, row of blocks by row of blocks, and gives the features that are finished."""
+
+    def __init__(self, last_row: NDArray[np.int64], *, connectivity: int = 4) -> None:
+        """Prepare for the groups that `geoseg.vector.unite.unite` found.
+
+        Args:
+            last_row: By group, the last row of blocks that it reaches.
+            connectivity: 4, or 8 for features whose pixels may touch at corners only.
+        """
+        self._multi = connectivity == 8
+        self._last_row = last_row
+        self._walks: list[OpenWalks] = []
+        self._groups: list[NDArray[np.int64]] = []
+        self._measures: list[Measures] = []
+
+    def add(self, pieces: OpenPieces) -> None:
+        """Take what a block hands on."""
+        self._walks.append(pieces.walks)
+        self._groups.append(pieces.groups)
+        self._measures.append(pieces.measures)
+
+    def finished(self, row: int) -> tuple[Rings, Measures] | None:
+        """The features that reach no further than this row of blocks, all of which have been added."""
+        if not self._walks:
+            return None
+        # block by block, and what nothing leaves stays as it is: outlines over the whole map are not copied each time
+        ready: list[OpenWalks] = []
+        for i, walks in enumerate(self._walks):
+            done = self._last_row[walks.feature] <= row
+            if done.any():
+                ready.append(walks.where(done))
+                self._walks[i] = walks.where(~done)
+        self._walks = [walks for walks in self._walks if len(walks)]
+        groups, measures = np.concatenate(self._groups), Measures.joined(self._measures)
+        done_groups = self._last_row[groups] <= row
+        self._groups, self._measures = [groups[~done_groups]], [measures.take(np.flatnonzero(~done_groups))]
+        if not ready:
+            return None
+        walks = OpenWalks.joined(ready)
+        ready.clear()
+        rings, features = close(walks, multi=self._multi)
+        del walks
+        if not len(rings):
+            return None
+        order = np.argsort(features)
+        place = order[np.searchsorted(features[order], groups[done_groups])]
+        return rings, measures.take(np.flatnonzero(done_groups)).grouped(place, len(rings))

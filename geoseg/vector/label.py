@@ -4,7 +4,7 @@ A row is a list of runs, stretches of one class. Runs are what is labelled and u
 large there are few of them, and eight pixels at a time are seen to begin none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,17 @@ class Runs:
         """The labels along the top, the bottom, the left and the right."""
         return self.row(0), self.row(self.shape[0] - 1), self.labels[self.rows[:-1]], self.labels[self.rows[1:] - 1]
 
-    def painted(self, label_of: NDArray[np.int32] | None = None) -> "Components":
-        """The components as pixels; with other labels, where ``label_of`` gives one for each label from 0."""
+    def trimmed(self) -> "Runs":
+        """The same without the room that was held for more."""
+        return replace(self, cols=self.cols.copy())
+
+    def painted(self) -> "Components":
+        """The components as pixels."""
         rows, cols = self.shape
         padded = np.empty((rows + 2, cols + 2), dtype=np.int32)
         padded[0] = padded[-1] = OUTSIDE
         padded[:, 0] = padded[:, -1] = OUTSIDE
-        _paint(self.rows, self.cols, self.labels if label_of is None else label_of[self.labels], padded)
+        _paint(self.rows, self.cols, self.labels, padded)
         return Components(padded=padded, class_id=self.class_id, pixels=self.pixels)
 
 

@@ -7,9 +7,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.pixel_area import PixelAreas
-from geoseg.area.sums import Sums, component_sums
+from geoseg.area.sums import Sums, run_sums
 from geoseg.inference.lattice import Block
-from geoseg.vector.label import Components
+from geoseg.vector.label import Runs
 
 __all__ = ["Measures", "Pixels"]
 
@@ -76,26 +76,45 @@ class Pixels:
     probabilities: NDArray[np.uint8] | None = None
     """(K, rows, cols) probability of each class in 254ths, 255 where there is none."""
 
-    def measured(self, components: Components, block: Block) -> Measures:
+    def measured(self, runs: Runs, block: Block) -> Measures:
         """Class and sums of each component of the block."""
-        n = len(components)
+        n = len(runs.class_id)
         if self.areas is None:
             sums = Sums.zeros(n)
-            sums.pixels[:] = components.pixels
+            sums.pixels[:] = runs.pixels
         else:
-            offsets = {"row_off": block.row_off, "col_off": block.col_off}
-            sums = component_sums(components.labels, n, self.areas, confidence=self.confidence, **offsets)
+            sums = run_sums(
+                runs.shape,
+                runs.rows,
+                runs.cols,
+                runs.labels,
+                n,
+                self.areas,
+                row_off=block.row_off,
+                col_off=block.col_off,
+                confidence=self.confidence,
+            )
         probabilities = None
         if self.probabilities is not None:
             probabilities = np.zeros((n, len(self.probabilities)), dtype=np.int64)
-            _add_probabilities(components.labels, self.probabilities, probabilities)
-        return Measures(class_id=components.class_id, sums=sums, probabilities=probabilities)
+            _add_probabilities(runs.rows, runs.cols, runs.labels, self.probabilities, probabilities)
+        return Measures(class_id=runs.class_id, sums=sums, probabilities=probabilities)
 
 
 @njit(nogil=True, cache=True)
-def _add_probabilities(labels: NDArray[np.int32], probabilities: NDArray[np.uint8], sums: NDArray[np.int64]) -> None:
+def _add_probabilities(
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    probabilities: NDArray[np.uint8],
+    sums: NDArray[np.int64],
+) -> None:
+    n_cols = probabilities.shape[2]
     for k in range(len(probabilities)):
-        for r in range(labels.shape[0]):
-            for c in range(labels.shape[1]):
-                if labels[r, c] > 0 and probabilities[k, r, c] != 255:
-                    sums[labels[r, c] - 1, k] += probabilities[k, r, c]
+        for r in range(len(rows) - 1):
+            for i in range(rows[r], rows[r + 1]):
+                if labels[i] <= 0:
+                    continue
+                for c in range(cols[i], cols[i + 1] if i + 1 < rows[r + 1] else n_cols):
+                    if probabilities[k, r, c] != 255:
+                        sums[labels[i] - 1, k] += probabilities[k, r, c]

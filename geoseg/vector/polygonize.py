@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.legend import NODATA
-from geoseg.vector.label import label_components
+from geoseg.vector.label import find_runs
 from geoseg.vector.rings import Rings, by_rank
 from geoseg.vector.shapes import Shapes
 from geoseg.vector.trace import trace
@@ -61,9 +61,10 @@ def polygonize(classes: NDArray[np.uint8], *, transform: Affine, nodata: int = N
         raise ParameterError(
             f"the transform {tuple(transform)[:6]} maps pixels to a line or a point: give one whose pixels have an area"
         )
-    components = label_components(classes, nodata=nodata)
+    runs = find_runs(classes, nodata=nodata)
+    components = runs.painted()
     n = len(components)
-    traced, _ = trace(components.padded)
+    traced, _ = trace(classes, runs, nodata=nodata)
     rings = by_rank(traced, np.arange(-1, n), n)
     geometry = Shapes.of(rings).on_map(transform).geometries()
     return Polygons(

@@ -11,9 +11,8 @@ A ring is walked with its component on the right. At each pixel corner the two p
 A corner becomes a vertex where the ring turns, and where the region on the left changes along a straight run. The rings
 of two neighbours so have the same vertices along their common border, which makes the polygons a noded coverage.
 
-All that a walk needs to know of a corner fits a byte: which of the four pixels around it are alike. These bytes are
-made for all corners at once; a step is then one look into a table. Corners within a region are zero, and are passed
-over eight at a time in the search for rings.
+All that a walk needs to know of a corner is a byte (`geoseg.vector.corners`); a step is one look into a table. Corners
+within a region are zero, and are passed over eight at a time in the search for rings.
 
 An edge belongs to the block that holds the pixel on its right. A walk that goes on in another block ends there, and
 what was walked is a chain: `geoseg.vector.join` puts chains together by the edges at their ends.
@@ -26,14 +25,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.vector.label import OUTSIDE
+from geoseg.vector.corners import (
+    ANTIDIAGONAL,
+    BEGINS,
+    DIAGONAL,
+    DOWN,
+    LEFT,
+    RIGHT,
+    RIM,
+    UP,
+    Halo,
+    Rim,
+    corner_bytes,
+    label_at,
+)
+from geoseg.vector.label import Runs
 
 __all__ = ["Traced", "corners", "trace"]
 
-# Bits of a corner's byte. The pixels around it differ across: the border that goes up from it, right, down, left; the
-# two diagonals. On the rim of the block, where a walk may end. A border that goes right from it begins a ring or a turn
-# of one, and was not walked yet.
-_UP, _RIGHT, _DOWN, _LEFT, _DIAGONAL, _ANTIDIAGONAL, _RIM, _BEGINS = (1 << k for k in range(8))
 # of an entry of the table: the heading that comes next, and whether the corner is a vertex, and a fixed one
 _HEADING, _VERTEX, _FIXED = 3, 4, 8
 
@@ -43,8 +52,8 @@ def _table() -> NDArray[np.uint8]:
     table = np.zeros(4 << 7, dtype=np.uint8)
     for heading in range(4):
         # whether ahead on the left there is another component, ahead on the right, or another region on the left
-        left = (_ANTIDIAGONAL, _DIAGONAL)[heading & 1]
-        right, changes = ((_DOWN, _UP), (_LEFT, _RIGHT), (_UP, _DOWN), (_RIGHT, _LEFT))[heading]
+        left = (ANTIDIAGONAL, DIAGONAL)[heading & 1]
+        right, changes = ((DOWN, UP), (LEFT, RIGHT), (UP, DOWN), (RIGHT, LEFT))[heading]
         for byte in range(1 << 7):
             if not byte & left:
                 entry = (heading + 3) & 3 | _VERTEX
@@ -52,7 +61,7 @@ def _table() -> NDArray[np.uint8]:
                 entry = (heading + 1) & 3 | _VERTEX
             else:
                 entry = heading | (_VERTEX if byte & changes else 0)
-            n_borders = (byte & (_UP | _RIGHT | _DOWN | _LEFT)).bit_count()
+            n_borders = (byte & (UP | RIGHT | DOWN | LEFT)).bit_count()
             table[heading << 7 | byte] = entry | (_FIXED if n_borders > 2 else 0)
     return table
 
@@ -91,7 +100,15 @@ def corners(codes: NDArray[np.int64]) -> NDArray[np.int32]:
     return out
 
 
-def trace(padded: NDArray[np.int32], *, row_off: int = 0, col_off: int = 0) -> tuple[Traced, Traced]:
+def trace(
+    classes: NDArray[np.uint8],
+    runs: Runs,
+    *,
+    nodata: int,
+    halo: Halo | None = None,
+    row_off: int = 0,
+    col_off: int = 0,
+) -> tuple[Traced, Traced]:
     """The closed rings and the open chains of all components of a block.
 
     Rings come in the row-major order of their first edges, a shell before its holes. Seen with rows going down, shells
@@ -100,23 +117,25 @@ def trace(padded: NDArray[np.int32], *, row_off: int = 0, col_off: int = 0) -> t
     Memory: 1 byte per pixel, 8 bytes per vertex and 28 per ring; room is asked for more, which is not touched.
 
     Args:
-        padded: (rows + 2, cols + 2) labels of the block within a frame one pixel wide: the labels that its neighbours
-            have in the same numbering, `OUTSIDE` beyond the map. 0 is nodata, which has no rings.
+        classes: (rows, cols) class values of the block.
+        runs: Its runs. What differs by label is another component.
+        nodata: Class value that means "no observation"; it has no rings.
+        halo: The labels around the block; by default there is nothing beyond it.
         row_off: First row of the block in the scene, for the vertices.
         col_off: First column.
     """
-    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
-    stride = (cols + 8) // 8 * 8  # rows of corners are whole words
-    around = np.zeros((rows + 1) * stride, dtype=np.uint8)
-    _look_around(padded, stride, around)
+    rows, cols = classes.shape
+    rim = Rim.of(runs, halo)
+    around, stride = corner_bytes(classes, runs, rim, nodata=nodata)
+    place = (rows, cols, row_off, col_off, stride), rim.framed
     n_vertices, n_turns = _count(around)
     codes = np.empty(n_vertices + n_turns + 1, dtype=np.int64)
     steps = _TABLE, np.array([1, stride, -1, -stride]), np.array([2, 1 << 32, -2, -(1 << 32)])
     chains = _walks(8 * (rows + cols))
-    n_chains = _trace_chains(padded, (row_off, col_off), stride, around, steps, codes, *chains)
+    n_chains = _trace_chains(rim.across, rim.down, place, around, steps, codes, *chains)
     open_chains = _traced(codes[: chains[0][n_chains]].copy(), chains, n_chains)
     rings = _walks(n_turns)
-    n_rings = _trace_rings(padded, (row_off, col_off), stride, around, steps, codes, *rings)
+    n_rings = _trace_rings((runs.rows, runs.cols, runs.labels), place, around, steps, codes, *rings)
     return _traced(codes[: rings[0][n_rings]], rings, n_rings), open_chains
 
 
@@ -130,36 +149,6 @@ def _walks(most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.
 def _traced(codes: NDArray[np.int64], walks: tuple[Any, ...], n: int) -> Traced:
     offsets, labels, ends = walks
     return Traced(codes=codes, offsets=offsets[: n + 1], labels=labels[:n], ends=ends[:n])
-
-
-@njit(nogil=True, cache=True)
-def _look_around(padded: NDArray[np.int32], stride: int, around: NDArray[np.uint8]) -> None:
-    """The bytes of all corners. A corner is named by the pixel to its lower right, as all that follows names them."""
-    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
-    for r in range(rows + 1):
-        above, below = padded[r], padded[r + 1]
-        line = around[r * stride : r * stride + cols + 1]
-        for c in range(cols + 1):
-            nw, ne, sw, se = above[c], above[c + 1], below[c], below[c + 1]
-            up, right, down, left = np.uint8(nw != ne), np.uint8(ne != se), np.uint8(se != sw), np.uint8(sw != nw)
-            # where the border on the right goes on from the left, nothing begins
-            begins = right & np.uint8(se > 0) & (down | (left ^ np.uint8(1)))
-            line[c] = (
-                up
-                | (right << np.uint8(1))
-                | (down << np.uint8(2))
-                | (left << np.uint8(3))
-                | (np.uint8(nw != se) << np.uint8(4))
-                | (np.uint8(ne != sw) << np.uint8(5))
-                | (begins << np.uint8(7))
-            )
-        line[0] |= np.uint8(_RIM)
-        line[cols] = (line[cols] | np.uint8(_RIM)) & np.uint8(_BEGINS - 1)  # what begins here is another block's
-        if r == 0 or r == rows:
-            for c in range(cols + 1):
-                line[c] |= np.uint8(_RIM)
-                if r == rows:
-                    line[c] &= np.uint8(_BEGINS - 1)
 
 
 @njit(nogil=True, cache=True)
@@ -181,9 +170,7 @@ def _count(around: NDArray[np.uint8]) -> tuple[int, int]:
 
 @njit(nogil=True, cache=True)
 def _walk(
-    padded: NDArray[np.int32],
-    offs: tuple[int, int],
-    stride: int,
+    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
     around: NDArray[np.uint8],
     steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     first: Any,
@@ -198,33 +185,30 @@ def _walk(
     Returns:
         Number of vertices so far, and the edge that comes next.
     """
-    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
+    (rows, cols, row_off, col_off, stride), (top, bottom, left, right) = place
     table, to, move = steps
     at: Any = first
     heading: Any = first_heading
-    code: Any = ((at // stride + offs[0]) << 32) | ((at % stride + offs[1]) << 1)
+    code: Any = ((at // stride + row_off) << 32) | ((at % stride + col_off) << 1)
     if heading == 0:
-        around[at] &= np.uint8(_BEGINS - 1)
+        around[at] &= np.uint8(BEGINS - 1)
     while True:
         at += to[heading]
         code += move[heading]
         byte = np.int64(around[at])
-        entry = np.int64(table[heading << 7 | (byte & (_BEGINS - 1))])
+        entry = np.int64(table[heading << 7 | (byte & (BEGINS - 1))])
         heading = entry & _HEADING
         codes[n] = code | (entry >> 3)
-        if byte & _RIM:
+        if byte & RIM:
             row, col = at // stride, at % stride
-            if row == 0 or col == 0 or row == rows or col == cols:
-                for i in range(2):
-                    for j in range(2):
-                        if padded[row + i, col + j] == OUTSIDE:
-                            codes[n] = code | 1
-                row, col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
-                if row < 0 or row >= rows or col < 0 or col >= cols:  # the pixel on the right of the next edge
-                    n += entry >> 2 & 1
-                    break
+            if (row == 0 and top) or (row == rows and bottom) or (col == 0 and left) or (col == cols and right):
+                codes[n] = code | 1
+            row, col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
+            if row < 0 or row >= rows or col < 0 or col >= cols:  # the pixel on the right of the next edge
+                n += entry >> 2 & 1
+                break
         n += entry >> 2 & 1
-        around[at] = byte & (int(heading != 0) << 7 | (_BEGINS - 1))  # no branch: it would be guessed wrong too often
+        around[at] = byte & (int(heading != 0) << 7 | (BEGINS - 1))  # no branch: it would be guessed wrong too often
         if at == first and heading == first_heading:
             break
     return n, code << 1 | heading
@@ -232,9 +216,8 @@ def _walk(
 
 @njit(nogil=True, cache=True)
 def _trace_rings(
-    padded: NDArray[np.int32],
-    offs: tuple[int, int],
-    stride: int,
+    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
+    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
     around: NDArray[np.uint8],
     steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     codes: NDArray[np.int64],
@@ -247,30 +230,36 @@ def _trace_rings(
     Every ring has an edge that goes right along the top of a pixel; the first of them in row-major order begins at a
     turn, so the walk starts and ends at a vertex. Chains are walked before, so what was not walked is a ring's.
     """
+    (rows, _, _, _, stride), _ = place
+    first_run, first_col, label = runs
     words = around.view(np.uint64)
     n: Any = np.int64(0)  # no literal: what is called with one is compiled for it, and once more
     k = 0
-    for w in range(len(words)):
-        if words[w] & np.uint64(0x8080808080808080) == 0:
-            continue
-        for at in range(8 * w, 8 * w + 8):
-            if around[at] & np.uint8(_BEGINS) == 0:
+    for r in range(rows):
+        run, end_run = first_run[r], first_run[r + 1]
+        for w in range(r * stride // 8, (r + 1) * stride // 8):
+            if words[w] & np.uint64(0x8080808080808080) == 0:
                 continue
-            begin = n
-            n, ends[k, 0] = _walk(padded, offs, stride, around, steps, at, np.int64(0), codes, n + 1)
-            ends[k, 1] = ends[k, 0]
-            codes[begin] = codes[n - 1]
-            labels[k] = padded[at // stride + 1, at % stride + 1]
-            k += 1
-            offsets[k] = n
+            for at in range(8 * w, 8 * w + 8):
+                if around[at] & np.uint8(BEGINS) == 0:
+                    continue
+                begin = n
+                n, ends[k, 0] = _walk(place, around, steps, at, np.int64(0), codes, n + 1)
+                ends[k, 1] = ends[k, 0]
+                codes[begin] = codes[n - 1]
+                while run + 1 < end_run and first_col[run + 1] <= at - r * stride:
+                    run += 1
+                labels[k] = label[run]
+                k += 1
+                offsets[k] = n
     return k
 
 
 @njit(nogil=True, cache=True)
 def _trace_chains(
-    padded: NDArray[np.int32],
-    offs: tuple[int, int],
-    stride: int,
+    across: NDArray[np.int32],
+    down: NDArray[np.int32],
+    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
     around: NDArray[np.uint8],
     steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     codes: NDArray[np.int64],
@@ -279,7 +268,7 @@ def _trace_chains(
     ends: NDArray[np.int64],
 ) -> int:
     """All chains: they begin with the edges of pixels along the block's sides that go on from another block."""
-    rows, cols = padded.shape[0] - 2, padded.shape[1] - 2
+    (rows, cols, row_off, col_off, stride), _ = place
     begin_row, begin_col = (0, 0, 1, 1), (0, 1, 1, 0)  # where the edge of a pixel begins, by heading
     # from there, by heading: the pixels ahead on the left, behind on the left and behind on the right
     ahead_left = ((-1, 0), (0, 0), (0, -1), (-1, -1))
@@ -290,25 +279,27 @@ def _trace_chains(
     for r in range(rows):
         inner = 0 < r < rows - 1
         for c in range(0, cols, max(1, cols - 1) if inner else 1):
-            label = padded[r + 1, c + 1]
+            label = label_at(across, down, r, c)
             if label <= 0:
                 continue
             for heading in range(4):
                 row, col = r + begin_row[heading], c + begin_col[heading]
+                if 0 < row < rows and 0 < col < cols:
+                    continue  # what comes before it lies in the block
                 i, j = ahead_left[heading]
-                if padded[row + i + 1, col + j + 1] == label:
+                if label_at(across, down, row + i, col + j) == label:
                     continue  # no border
                 # the pixel on the right of the edge before this one
                 i, j = behind_left[heading]
-                if padded[row + i + 1, col + j + 1] != label:
+                if label_at(across, down, row + i, col + j) != label:
                     i, j = behind_right[heading]
-                    if padded[row + i + 1, col + j + 1] != label:
+                    if label_at(across, down, row + i, col + j) != label:
                         continue  # this pixel itself
                 if 0 <= row + i < rows and 0 <= col + j < cols:
                     continue
-                ends[k, 0] = ((row + offs[0]) << 33) | ((col + offs[1]) << 2) | heading
+                ends[k, 0] = ((row + row_off) << 33) | ((col + col_off) << 2) | heading
                 at = row * stride + col
-                n, ends[k, 1] = _walk(padded, offs, stride, around, steps, at, heading, codes, n)
+                n, ends[k, 1] = _walk(place, around, steps, at, heading, codes, n)
                 labels[k] = label
                 k += 1
                 offsets[k] = n

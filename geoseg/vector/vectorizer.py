@@ -30,12 +30,18 @@ if TYPE_CHECKING:
     import xarray as xr
     from odc.geo.geobox import GeoBox
 
-__all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "vectorize", "vectorize_array"]
+__all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "blocks_over", "vectorize", "vectorize_array"]
 
 BLOCK_PX: Final = 2048
-"""Side of a block: 25 bytes a pixel and the rings in it are what one in work takes."""
+"""Side of a block: 15 bytes a pixel and the rings in it are what one in work takes."""
 T = TypeVar("T")
 _ROWS: Final = 50_000  # features of a batch that was simplified
+
+
+def blocks_over(rows: int, cols: int) -> Grid:
+    """The blocks that a map is taken in: smaller ones where there would be a single one, for several to work on."""
+    side = BLOCK_PX if rows * cols > BLOCK_PX**2 else BLOCK_PX // 2
+    return Grid.of(list(blocks(rows, cols, block_height=side, block_width=side)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,11 +385,10 @@ def vectorize_array(
         return Pixels(classes=classes[at], areas=areas, confidence=None if confidence is None else confidence[at])
 
     threads = os.cpu_count() or 1
-    side = BLOCK_PX if classes.size > BLOCK_PX**2 else BLOCK_PX // 2
     vectorizer = Vectorizer(
         geobox=geobox,
         legend=legend,
-        grid=Grid.of(list(blocks(*classes.shape, block_height=side, block_width=side))),
+        grid=blocks_over(*classes.shape),
         read=read,
         outlines=outlines or Outlines(),
         areas=areas,

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import Block, blocks
+from geoseg.vector import blocks as blocks_module
 from geoseg.vector.blocks import polygonize_blocks
 from geoseg.vector.measure import Pixels
 from geoseg.vector.shapes import Shapes
@@ -96,6 +97,28 @@ def test_threads_change_nothing(connectivity: int) -> None:
     one = polygons_of(classes, 16, 16, connectivity=connectivity)
     four = polygons_of(classes, 16, 16, connectivity=connectivity, threads=4)
     np.testing.assert_array_equal(shapely.to_wkb(one[0]), shapely.to_wkb(four[0]))
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("most", [0, 1000])
+def test_it_is_all_one_whether_runs_are_kept_or_found_again(
+    most: int, connectivity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = np.random.default_rng(7).integers(0, 3, (60, 70)).astype(np.uint8)
+    found: list[Any] = []
+    find_runs = blocks_module.find_runs  # type: ignore[attr-defined]
+
+    def counted(*pixels: Any, **options: Any) -> Any:
+        found.append(pixels[0])
+        return find_runs(*pixels, **options)
+
+    monkeypatch.setattr(blocks_module, "find_runs", counted)
+    kept = polygons_of(classes, 16, 16, connectivity=connectivity)
+    n_kept = len(found)
+    monkeypatch.setattr(blocks_module, "_KEPT_RUNS", most)
+    again = polygons_of(classes, 16, 16, connectivity=connectivity)
+    assert (n_kept, len(found) - n_kept > n_kept) == (20, True)
+    np.testing.assert_array_equal(shapely.to_wkb(kept[0]), shapely.to_wkb(again[0]))
 
 
 def test_a_ring_around_many_blocks_and_what_lies_in_it() -> None:

@@ -73,14 +73,6 @@ def test_runs_begin_where_the_class_changes_along_a_row(classes: NDArray[np.uint
         np.testing.assert_array_equal(found, expected)
 
 
-@unhurried
-@given(maps)
-def test_runs_are_painted_with_other_labels(classes: NDArray[np.uint8]) -> None:
-    runs = find_runs(classes)
-    other = np.arange(len(runs.class_id), -1, -1, dtype=np.int32)
-    np.testing.assert_array_equal(runs.painted(other).labels, other[runs.painted().labels])
-
-
 def test_the_arms_of_a_spiral_are_one_component() -> None:
     spiral = np.array(
         [
