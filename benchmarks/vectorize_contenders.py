@@ -137,12 +137,12 @@ def limit_file(mask: Path) -> Callable[[Path], Any]:
 
 def geoseg_file(mask: Path) -> Callable[[Path], Any]:
     """What ``geoseg vectorize`` does, as a function in this process: styled, read back and compared."""
-    from geoseg.jobs.vectorize import vectorize_raster
+    from geoseg.jobs.vectorize import HELD_PX, vectorize_raster
     from geoseg.scene.class_raster import open_class_raster
     from geoseg.vector.vectorizer import Outlines
 
     def work(output: Path) -> None:
-        vectorize_raster(open_class_raster(mask), (output,), outlines=Outlines())
+        vectorize_raster(open_class_raster(mask, hold_px=HELD_PX), (output,), outlines=Outlines())
 
     return work
 

@@ -45,14 +45,14 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
             raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")
 
     from geoseg.cli.options import aoi_of, outlines_of
-    from geoseg.jobs.vectorize import format_of, vectorize_raster
+    from geoseg.jobs.vectorize import HELD_PX, format_of, vectorize_raster
     from geoseg.scene.class_raster import open_class_raster
 
     for output in outputs:
         format_of(output)
     outlines, min_area = outlines_of(asked)
     aoi = aoi_of(asked)
-    raster = open_class_raster(classes, legend=asked["legend"])
+    raster = open_class_raster(classes, legend=asked["legend"], hold_px=HELD_PX)
     inside = None if aoi is None else aoi.inside(raster.geobox)
     if aoi is not None and inside is None:
         raise InputError(

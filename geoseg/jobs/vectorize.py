@@ -27,9 +27,9 @@ from geoseg.vector.min_area import MinArea
 from geoseg.vector.unite import Grid
 from geoseg.vector.vectorizer import Drawn, Outlines, Vectorizer, blocks_over
 
-__all__ = ["format_of", "vectorize_raster"]
+__all__ = ["HELD_PX", "format_of", "vectorize_raster"]
 
-_HELD_PX = 1 << 26
+HELD_PX = 1 << 26
 """A map up to this many pixels is held in memory: a file is decoded once then, not twice."""
 
 
@@ -125,7 +125,7 @@ def vectorize_raster(
     keep_memory()  # blocks ask for the same arrays again and again
     threads = threads or os.cpu_count() or 1
     shape = raster.geobox.shape[0], raster.geobox.shape[1]
-    small = shape[0] * shape[1] <= _HELD_PX
+    small = shape[0] * shape[1] <= HELD_PX
     held = None
     if small:
         with ClassReader(raster) as reader:

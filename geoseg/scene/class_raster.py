@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,6 +53,8 @@ class ClassRaster:
     """Stored values that mean "no observation"."""
     masked: bool
     """Whether an alpha band or a mask says too where there is no observation."""
+    held: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    """(rows, cols) the class values of a small map that was read when it was opened; see `open_class_raster`."""
 
     def read(self, row_off: int, col_off: int, height: int, width: int) -> NDArray[np.uint8]:
         """Class values (row, col) of a window, nodata as the legend's; opens and closes the file.
@@ -112,6 +114,8 @@ class ClassReader:
             SceneError: If the file cannot be read there, or is no longer what it was.
         """
         raster = self.raster
+        if raster.held is not None:
+            return raster.held[row_off : row_off + height, col_off : col_off + width]
         # what uint8 already holds as the legend's nodata may stay
         kept = {raster.legend.nodata} if raster.dtype == "uint8" else set()
         unobserved = [v for v in raster.unobserved if v not in kept]
@@ -171,7 +175,9 @@ def _translate(
     return True
 
 
-def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | None = None) -> ClassRaster:
+def open_class_raster(
+    href: str | os.PathLike[str], *, legend: Legend | str | None = None, hold_px: int = 0
+) -> ClassRaster:
     """The class map in a raster file: its grid, classes, names and colours, whatever made it.
 
     Names, the first that there is: 1. ``legend``, 2. the file's category names, attribute table or list of classes
@@ -193,6 +199,8 @@ def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | No
         href: A file or URL of a format in `guard.DRIVERS`, with one band of integers (and an alpha band, if any).
         legend: A legend, or the name of one of `legends.WELL_KNOWN`. A `Legend` must have all the values that occur;
             in a well-known one, those it lacks are added as ``class 7`` and the like.
+        hold_px: A map up to this many pixels that has to be read for its values is held: whoever reads it whole soon
+            need not decode it twice. Only uint8 without masks is.
 
     Raises:
         SceneError: If it cannot be opened, has no place on the earth, several bands, pixels that are not integers, too
@@ -208,13 +216,19 @@ def open_class_raster(href: str | os.PathLike[str], *, legend: Legend | str | No
         draft = draft_legend(stated_classes(dataset, href, band), legend=legend, declared=nodata, name=name)
         unobserved = tuple(sorted(draft.unobserved | ({nodata} if nodata is not None else set())))
         kept = nodata if dtype == "uint8" else None
-        values = None if draft.names and not draft.check and kept is not None else _values(dataset, band, unobserved)
         masked, block_shape = _is_masked(dataset, band), _block_shape(dataset, band)
+        values, pixels = None, None
+        if not draft.names or draft.check or kept is None:
+            whole = dtype == "uint8" and not masked and dataset.width * dataset.height <= hold_px
+            values, pixels = _values(dataset, band, unobserved, whole=whole)
     final, notes = finished_legend(draft, values=values, declared=kept, unobserved=unobserved, masked=masked, name=name)
+    # where the legend has another nodata value or other values than the file, these are not what `read` gives
+    plain = set(unobserved) <= {final.nodata} and _codes(final, dtype) is None
     return ClassRaster(
         href=href,
         geobox=geobox,
         legend=final,
+        held=pixels if plain else None,
         block_shape=block_shape,
         band=band,
         notes=notes,
@@ -290,8 +304,10 @@ def _stored(
     return stored, np.logical_and.reduce(masks) if masks else None
 
 
-def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tuple[int, ...]:
-    """The class values that occur, ascending.
+def _values(
+    dataset: DatasetReader, band: int, unobserved: Sequence[int], *, whole: bool
+) -> tuple[tuple[int, ...], NDArray[Any] | None]:
+    """The class values that occur, ascending; and the stored pixels where they are read as a whole.
 
     Memory: some ten bytes for each pixel of a window of some four million.
 
@@ -301,7 +317,11 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
     seen: set[int] = set()
     # uint8 holds nodata too: it is struck out at the end
     apart = () if dataset.dtypes[band - 1] == "uint8" else unobserved
-    for window in _windows(dataset.shape, _block_shape(dataset, band)):
+    stored = None
+    windows = (
+        [Window(0, 0, dataset.width, dataset.height)] if whole else _windows(dataset.shape, _block_shape(dataset, band))
+    )
+    for window in windows:
         stored, valid = _stored(dataset, band, apart, window)
         values = stored.ravel() if valid is None else stored[valid]
         if not values.size:
@@ -326,7 +346,7 @@ def _values(dataset: DatasetReader, band: int, unobserved: Sequence[int]) -> tup
             f"{printable(dataset.name)}: its values go from {min(seen)} to {max(seen)}, and numbers of classes fit 32 "
             "bits with a sign; reclassify it first, for example with gdal_calc.py"
         )
-    return tuple(sorted(v for v in seen if v not in unobserved))
+    return tuple(sorted(v for v in seen if v not in unobserved)), stored if whole else None
 
 
 @njit(nogil=True, cache=True)

@@ -144,7 +144,7 @@ def test_an_area_of_interest_gives_the_polygons_of_the_map_with_nodata_outside(
     words += ["--aoi", tmp_path / "area.gpkg"]
     assert geoseg_command("vectorize", map_path, "-o", tmp_path / "held.gpkg", *words).code == 0
     # a large map, which is read block by block
-    monkeypatch.setattr("geoseg.jobs.vectorize._HELD_PX", 0)
+    monkeypatch.setattr("geoseg.jobs.vectorize.HELD_PX", 0)
     monkeypatch.setattr("geoseg.vector.vectorizer.BLOCK_PX", 64)
     assert geoseg_command("vectorize", map_path, "-o", tmp_path / "blocks.gpkg", *words).code == 0
     expected, held, blockwise = (
