@@ -17,7 +17,7 @@ from geoseg.change.shares import ClassShares, ShareArray, shares_of_file
 from geoseg.errors import InputError, ParameterError, SceneError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import Legend
-from geoseg.scene.class_map import read_class_map
+from geoseg.scene.class_map import occurring, read_class_map
 from geoseg.scene.class_raster import ClassRaster
 from geoseg.scene.guard import open_raster
 
@@ -153,7 +153,7 @@ def source_of_array(
             f"{name} has no CRS, so nothing says where it lies: assign it, such as with .odc.assign_crs"
         )
     pixels = np.ascontiguousarray(class_map.classes)
-    present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
+    present = occurring(pixels)
     classes_of = class_map.legend_of(present)
     if not classes_of:
         raise ParameterError(f"{name} holds no class: every pixel is nodata; check its nodata value")

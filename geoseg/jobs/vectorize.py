@@ -20,6 +20,7 @@ from geoseg.jobs.outcome import Event
 from geoseg.legend import Legend
 from geoseg.outputs.together import together
 from geoseg.outputs.vectors import FORMATS, write_polygons
+from geoseg.scene.class_map import occurring
 from geoseg.scene.class_raster import ClassRaster, ClassReader
 from geoseg.vector.measure import Pixels
 from geoseg.vector.merged import merged
@@ -174,9 +175,9 @@ def _legend(raster: ClassRaster, read: _Map, grid: Grid) -> Legend:
         return raster.legend
     present = np.zeros(256, dtype=np.bool_)
     if read.held is not None:
-        present[np.unique(read.held)] = True
+        present[occurring(read.held)] = True
     else:
         with ClassReader(raster) as reader:
             for b in grid.blocks:
-                present[np.unique(_asked(reader, b, read.inside))] = True
+                present[occurring(_asked(reader, b, read.inside))] = True
     return raster.legend_of(v for v in np.flatnonzero(present).tolist() if v != raster.legend.nodata)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
+from numba import njit
+from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.legend import NODATA, Legend, LegendClass, default_color
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
-__all__ = ["ClassMap", "read_class_map"]
+__all__ = ["ClassMap", "occurring", "read_class_map"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,3 +121,22 @@ def _stated(attributes: Mapping[Any, Any]) -> dict[int, LegendClass]:
     if len(names) != len(values) or len(set(names)) < len(names):
         return {}
     return {v: LegendClass(value=v, name=n, color=c) for v, n, c in zip(values, names, colors, strict=True)}
+
+
+def occurring(values: NDArray[np.uint8]) -> list[int]:
+    """The values that occur in an array of uint8, ascending; a copy is made only of what is not contiguous."""
+    occurs = np.zeros(256, dtype=np.bool_)
+    _mark(np.ascontiguousarray(values).ravel(), occurs)
+    return [int(v) for v in np.flatnonzero(occurs)]
+
+
+@njit(nogil=True, cache=True)
+def _mark(values: NDArray[np.uint8], occurs: NDArray[np.bool_]) -> None:
+    """Mark the values that occur; eight equal ones are passed over at once where the eight before are equal to them."""
+    words = values[: len(values) // 8 * 8].view(np.uint64)
+    for w in range(len(words)):
+        if w == 0 or words[w] != words[w - 1]:
+            for k in range(8 * w, 8 * w + 8):
+                occurs[values[k]] = True
+    for k in range(8 * len(words), len(values)):
+        occurs[values[k]] = True

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from geoseg.errors import SceneError, printable
 from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_legend import draft_legend, extended_legend, finished_legend
+from geoseg.scene.class_map import occurring
 from geoseg.scene.class_names import stated_classes
 from geoseg.scene.guard import open_raster
 from geoseg.scene.raster import grid_of
@@ -328,9 +329,7 @@ def _values(
             continue
         # class maps are long runs of one value: most pixels fall out by a comparison
         if values.dtype == np.uint8:
-            occurs = np.zeros(NODATA + 1, dtype=np.bool_)
-            _mark(values, occurs)
-            seen.update(np.flatnonzero(occurs).tolist())
+            seen.update(occurring(values))
         else:
             ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
             seen.update(np.unique(values[ends]).tolist())
@@ -347,18 +346,6 @@ def _values(
             "bits with a sign; reclassify it first, for example with gdal_calc.py"
         )
     return tuple(sorted(v for v in seen if v not in unobserved)), stored if whole else None
-
-
-@njit(nogil=True, cache=True)
-def _mark(values: NDArray[np.uint8], occurs: NDArray[np.bool_]) -> None:
-    """Mark the values that occur; eight equal ones are passed over at once where the eight before are equal to them."""
-    words = values[: len(values) // 8 * 8].view(np.uint64)
-    for w in range(len(words)):
-        if w == 0 or words[w] != words[w - 1]:
-            for k in range(8 * w, 8 * w + 8):
-                occurs[values[k]] = True
-    for k in range(8 * len(words), len(values)):
-        occurs[values[k]] = True
 
 
 def _windows(shape: tuple[int, int], block_shape: tuple[int, int]) -> Iterator[Window]:

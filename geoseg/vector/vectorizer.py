@@ -15,7 +15,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 from geoseg.inference.lattice import Block, blocks
 from geoseg.legend import Legend
-from geoseg.scene.class_map import read_class_map
+from geoseg.scene.class_map import occurring, read_class_map
 from geoseg.scene.gsd import gsd_m
 from geoseg.vector.blocks import polygonize_blocks
 from geoseg.vector.features import Features, geometry_field
@@ -356,7 +356,7 @@ def vectorize(
         )
     pixels = np.asarray(class_map.classes)
     if legend is None:
-        present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
+        present = occurring(pixels)
         names = class_map.legend_of(present)
         legend = Legend(classes=names, nodata=class_map.nodata) if names else Legend.unnamed((0,))
     return vectorize_array(
