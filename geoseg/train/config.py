@@ -98,7 +98,8 @@ class TrainSpec(_Part):
     images: tuple[_Line, ...] = Field(min_length=1, description="Files, folders (all levels) and globs")
     labels: _Line = Field(description="Folder or glob of label rasters, or a vector file (FILE or FILE:LAYER)")
     class_column: _Line | None = Field(
-        default=None, description="Of a vector file: its column of class names or values"
+        default=None,
+        description="Of a vector file: its column of class names or values [all shapes are of one class]",
     )
     background: ClassSpec | None = Field(
         default=None, description="Of a vector file: the class of what no shape covers, such as other [no label]"
@@ -169,8 +170,11 @@ class TrainSpec(_Part):
             raise ValueError("classes and legend both say what the values mean: leave one out")
         if len(self.classes) + (self.background is not None) == 1 and self.classes:
             raise ValueError("one class is nothing to tell apart: name two or more")
-        if self.background is not None and self.class_column is None:
-            raise ValueError("background is the class of what no shape covers: it goes with class_column")
+        if self.background is not None and self.class_column is None and len(self.classes) != 1:
+            raise ValueError(
+                "background is the class of what no shape covers: it goes with class_column, or, where all shapes are "
+                "of one class, with that one in classes"
+            )
         if self.pseudo_labels is None and "pseudo_confidence" in self.model_fields_set:
             raise ValueError(
                 "pseudo_confidence is of no use without pseudo_labels: name a first model, or leave it out"

@@ -241,6 +241,8 @@ class Polygons:
     """The classes."""
     elsewhere: int = IGNORE
     """Class index of what no shape covers."""
+    repaired: int = 0
+    """How many of the shapes crossed themselves."""
 
     def on(self, geobox: GeoBox) -> "PolygonLabels":
         """Those on a scene's grid, ready to be drawn."""
@@ -299,7 +301,8 @@ def read_polygons(source: str, spec: TrainSpec) -> Polygons:
     """The labelled shapes of a vector file, and the classes of its column.
 
     A column of whole numbers has class values, as a label raster has; any other has names. Classes that are not asked
-    for by value or name are numbered from 1 in the order of their names.
+    for by value or name are numbered from 1 in the order of their names. Without a column all shapes are of the one
+    class that is asked for beside the background.
 
     Raises:
         InputError: If the file cannot be read, has no CRS or no shapes, or a class that is none of those asked for.
@@ -307,23 +310,38 @@ def read_polygons(source: str, spec: TrainSpec) -> Polygons:
     """
     path, layer = checked_file(source, "labels")
     name = printable(path)
-    if spec.class_column is None:
-        raise ParameterError(f"{name}: which column has the classes? Name it with --class-column (class_column)")
-    frame = _frame(path, layer, name)
-    if spec.class_column not in frame.columns or spec.class_column == frame.geometry.name:
-        columns = ", ".join(printable(c) for c in frame.columns if c != frame.geometry.name)
+    column, kinds = spec.class_column, len(spec.classes)
+    if column is None and not (kinds == 1 and spec.background is not None):
         raise ParameterError(
-            f"{name} has no column {printable(spec.class_column)!r} for the classes: choose one of {columns}"
+            f"{name}: which column has the classes? Name it with --class-column (class_column); where all shapes are "
+            "of one class, such as building, name that in classes, and the class of the rest with background"
         )
+    frame = _frame(path, layer, name)
+    if column is not None and (column not in frame.columns or column == frame.geometry.name):
+        columns = ", ".join(printable(c) for c in frame.columns if c != frame.geometry.name) or "none: it has none"
+        raise ParameterError(f"{name} has no column {printable(column)!r} for the classes: choose one of {columns}")
     if frame.crs is None:
         raise InputError(f"{name}: has no CRS, so nothing says where it lies; set it, for example with ogr2ogr -a_srs")
-    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty & frame[spec.class_column].notna()]
+    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    if column is not None:
+        frame = frame[frame[column].notna()]
     if not len(frame):
-        raise InputError(f"{name}: has no shape with a class in {printable(spec.class_column)}")
-    legend, index = _classes_of(frame[spec.class_column].tolist(), spec, name)
+        raise InputError(f"{name}: has no shape{'' if column is None else f' with a class in {printable(column)}'}")
+    values = [spec.classes[0].value] * len(frame) if column is None else frame[column].tolist()
+    legend, index = _classes_of(values, spec, name)
     used = index != IGNORE
+    # brought to another CRS as it is, a shape that crosses itself would lose parts
+    crossed = ~frame.geometry.is_valid & used
+    frame = frame.assign(**{frame.geometry.name: frame.geometry.where(~crossed, frame.geometry.make_valid())})
     elsewhere = IGNORE if spec.background is None else legend.values.index(spec.background.value)
-    return Polygons(name=name, frame=frame[used], index=index[used], legend=legend, elsewhere=elsewhere)
+    return Polygons(
+        name=name,
+        frame=frame[used],
+        index=index[used],
+        legend=legend,
+        elsewhere=elsewhere,
+        repaired=int(crossed.sum()),
+    )
 
 
 def _frame(path: Any, layer: str | None, name: str) -> "gpd.GeoDataFrame":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.area.vector_file import FORMATS
-from geoseg.errors import InputError, ModelError, printable
+from geoseg.errors import InputError, ModelError, ParameterError, printable
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import ClassRaster
 from geoseg.scene.gsd import gsd_m
@@ -111,7 +111,25 @@ def find_pairs(spec: TrainSpec) -> Pairs:
     for named in spec.images if is_vector else (*spec.images, spec.labels):
         if not (is_remote(named) or glob.has_magic(named) or Path(named).exists()):
             raise InputError(f"there is no file or folder {printable(named)}: check the path")
+    _check_kind(spec, is_vector=is_vector)
     return _with_polygons(spec) if is_vector else _with_rasters(spec)
+
+
+def _check_kind(spec: TrainSpec, *, is_vector: bool) -> None:
+    """Refuse settings for labels of the other kind, which would have no effect."""
+    if is_vector:
+        if spec.legend is not None:
+            raise ParameterError(
+                f"legend says what the values of label rasters mean, and {printable(spec.labels)} is a vector file: "
+                "write its classes in classes, or leave legend out"
+            )
+        return
+    for key, given in (("class_column", spec.class_column), ("background", spec.background)):
+        if given is not None:
+            raise ParameterError(
+                f"{key} is for labels of a vector file, and {printable(spec.labels)} is none: name the file, or leave "
+                f"{key} out"
+            )
 
 
 def _scenes(spec: TrainSpec, hrefs: Sequence[str]) -> list[Scene]:
@@ -141,6 +159,10 @@ def _with_polygons(spec: TrainSpec) -> Pairs:
             "check the CRS of both"
         )
     notes = _without([p.scene.id for p in bare], spec)
+    if polygons.repaired:
+        cross = "1 shape crosses itself and was" if polygons.repaired == 1 else "shapes cross themselves and were"
+        number = "" if polygons.repaired == 1 else f"{polygons.repaired} "
+        notes.append(f"{polygons.name}: {number}{cross} repaired")
     if spec.pseudo_labels is not None:
         pairs = sorted(pairs + bare, key=lambda p: p.scene.id)
     return _together(pairs, polygons.legend, notes)
@@ -205,7 +227,17 @@ def _no_match(images: Sequence[str], labels: Sequence[str]) -> str:
 def _label_files(spec: TrainSpec) -> dict[str, str]:
     """Label rasters by the key of their image."""
     found: dict[str, str] = {}
-    hrefs = find_rasters([spec.labels])
+    try:
+        hrefs = find_rasters([spec.labels])
+    except InputError as error:
+        folder = Path(spec.labels)
+        shapes = sorted(p for p in folder.iterdir() if p.suffix.lower() in FORMATS) if folder.is_dir() else []
+        if shapes:
+            raise InputError(
+                f"{printable(folder)}: has no label rasters; labels that are shapes are one file for all images, so "
+                f"name it: {_some([str(p) for p in shapes])}"
+            ) from error
+        raise
     if set(hrefs) & set(find_rasters(spec.images)):
         # images and labels in one folder: the end of a name says which is which
         hrefs = [h for h in hrefs if (role := _ROLE.search(Path(h).stem)) and role[1].lower()[:2] not in ("im", "sc")]

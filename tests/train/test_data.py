@@ -143,6 +143,50 @@ def test_what_no_shape_covers_is_the_background_where_one_is_named(settings: Set
         opened(asked | {"background": {"value": 0, "name": "house"}})
 
 
+def test_shapes_without_a_column_are_all_of_the_one_class_beside_the_background(
+    settings: Settings, tmp_path: Path
+) -> None:
+    left, top = 500_000.0, 5_300_000.0
+    # the second shape crosses itself, as outlines drawn by hand do
+    bow = shapely.Polygon([(left + x, top - y) for x, y in ((600, 0), (900, 300), (900, 0), (600, 300))])
+    far = shapely.box(left + 6_000, top - 200, left + 6_100, top)
+    shapes = [shapely.box(left, top - 500, left + 200, top), bow, far]
+    gpd.GeoDataFrame(geometry=shapes, crs="EPSG:32632").to_crs("EPSG:4326").to_file(tmp_path / "houses.gpkg")
+    asked = settings(labels=str(tmp_path / "houses.gpkg"), background={"value": 0, "name": "other"})
+    with pytest.raises(GeosegError, match="where all shapes are of one class, with that one in classes"):
+        opened(asked)
+    one = {"classes": [{"value": 3, "name": "house"}]}
+    _, pairs, _ = opened(asked | one)
+    assert (pairs.legend.values, pairs.legend.names) == ((0, 3), ("other", "house"))
+    assert any("houses.gpkg: 1 shape crosses itself and was repaired" in note for note in pairs.notes)
+    found = pairs.items[0].labels().read(0, 0, SIDE, SIDE)
+    assert found[:50, :20].all()
+    assert found[:30, 60:90].sum() == pytest.approx(30 * 30 / 2, rel=0.1)
+    with pytest.raises(GeosegError, match="which column has the classes"):
+        opened(settings(labels=str(tmp_path / "houses.gpkg")))
+    with pytest.raises(GeosegError, match=r"has no label rasters; labels that are shapes are one file .*houses.gpkg"):
+        opened(settings(labels=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_column": "kind"}, "class_column is for labels of a vector file, and .*labels is none"),
+        (
+            {"class_column": "kind", "background": {"value": 0, "name": "other"}},
+            "class_column is for labels of a vector",
+        ),
+        ({"labels": "shapes.gpkg", "legend": "nlcd"}, "legend says what the values of label rasters mean"),
+    ],
+    ids=["column", "background", "legend"],
+)
+def test_settings_for_labels_of_the_other_kind_are_refused(
+    settings: Settings, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GeosegError, match=message):
+        opened(settings(**change))
+
+
 def test_points_label_the_pixel_they_lie_in(settings: Settings, tmp_path: Path) -> None:
     where = [(500_005.0, 5_299_995.0), (500_955.0, 5_299_045.0), (506_005.0, 5_299_995.0)]
     points = gpd.GeoDataFrame({"v": [2, 1, 2]}, geometry=[shapely.Point(p) for p in where], crs="EPSG:32632")
