@@ -112,7 +112,7 @@ def _measured(data: Path, options: argparse.Namespace, seed: int, classes: Seque
             "images": [str(p) for p in sorted((data / "train").glob("*_image.tif"))],
             "labels": str(folder / "few"),
             "classes": list(classes),
-            "split": {"by": options.split, "val": options.val, "block_px": 128, "seed": seed},
+            "split": {"by": options.split, "val": options.val, "block_px": 128, "seed": seed, "draw": "random"},
             "epochs": options.epochs,
             "batches": options.batches,
             "seed": seed,

@@ -32,7 +32,7 @@ SHOWN = "training"
 """Folder in the model's for the log, the pictures and what was asked."""
 _ASKED = "training.json"
 _MAPS = "pseudo"
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the same settings would train otherwise than before."""
 
 

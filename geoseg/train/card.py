@@ -1,16 +1,18 @@
 """What was trained -> the card that says what it expects and how good it is."""
 
+from geoseg.errors import printable
 from geoseg.models.card import PROBABILITIES, ModelCard
 from geoseg.models.own_network import is_module
 from geoseg.train.config import TrainSpec
 from geoseg.train.fit import Best, Epoch
 from geoseg.train.pairs import Pairs
-from geoseg.train.places import Places
+from geoseg.train.places import Places, held_out_scenes
 from geoseg.train.statistics import BandStatistics
 
 __all__ = ["make_card", "window_of_runs"]
 
 _LEAST_WINDOW = 256
+_NAMED = 10
 
 
 def window_of_runs(spec: TrainSpec, stride: int) -> int:
@@ -77,7 +79,7 @@ def make_card(
                 for name, values in zip(pairs.band_names, statistics.quantiles, strict=True)
             },
             "scores": {
-                "data": _held_out(spec, places),
+                "data": _held_out(spec, pairs, places),
                 "pixels": confusion.pixels,
                 "accuracy": round(confusion.accuracy, 4),
                 "miou": round(confusion.miou, 4),
@@ -88,13 +90,12 @@ def make_card(
     )
 
 
-def _held_out(spec: TrainSpec, places: Places) -> str:
-    scenes = sum(bool(h.any()) for h in places.held_out)
-    what = (
-        f"{scenes} of {len(places.held_out)} scenes"
-        if spec.split.by == "scene"
-        else f"blocks of {spec.split.block_px} px in {scenes} of {len(places.held_out)} scenes"
-    )
+def _held_out(spec: TrainSpec, pairs: Pairs, places: Places) -> str:
+    scenes = held_out_scenes(pairs, places)
+    named = f" ({', '.join(map(printable, scenes))})" if len(scenes) <= _NAMED else ""
+    what = f"{len(scenes)} of {len(places.held_out)} scenes{named}"
+    if spec.split.by == "block":
+        what = f"blocks of {spec.split.block_px} px in {what}"
     return (
         f"{what}, held out of the training but used to choose the best epoch; windows of {spec.window} px, "
         "each pixel once"

@@ -57,11 +57,17 @@ class Split(_Part):
     )
     block_px: int = Field(default=256, ge=32, multiple_of=32, description="Side of a block")
     seed: int = Field(default=0, ge=0, description="Of the choice")
+    draw: Literal["even", "random"] = Field(
+        default="even",
+        description="How a share is chosen: so that each class is on both sides, in that share, or anyhow",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.by == "block" and not isinstance(self.val, float | int):
             raise ValueError("val names scenes, but the split is by block: give a share, or split by scene")
+        if not isinstance(self.val, float | int) and "draw" in self.model_fields_set:
+            raise ValueError("draw says how a share is chosen, but val names scenes: leave out one of the two")
         if self.val in (0, 1, ()):
             raise ValueError(f"val {self.val!r} leaves nothing to {'hold out' if self.val != 1 else 'train on'}")
         return self

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.legend import Legend
 from geoseg.train.config import Split
+from geoseg.train.draws import drawn
 from geoseg.train.labels import UNKNOWN, unknown_values
 from geoseg.train.outline import outline
 from geoseg.train.pairs import Pair, Pairs
 
-__all__ = ["CELL", "Places", "count_cells", "same_ground", "split_places"]
+__all__ = ["CELL", "Places", "count_cells", "held_out_scenes", "same_ground", "split_places"]
 
 CELL = 32
 """Pixels along a side of a cell, the grain in which it is known where classes are."""
@@ -93,12 +94,25 @@ def split_places(pairs: Pairs, counts: Sequence[NDArray[np.uint16]], split: Spli
                 f"no labelled pixel is {what}, with a split by {split.by} over {scenes}: "
                 "label more, hold out another share, or split by block"
             )
-    notes = []
+    notes = [_held_out_in_words(pairs, places, split)]
     for is_held, what in ((False, "no pixel to train on"), (True, "no pixel held out, so it is not scored")):
         absent = [c.name for c, n in zip(pairs.legend, places.pixels(held_out=is_held), strict=True) if not n]
         if absent:
             notes.append(f"{what}: {', '.join(map(printable, absent))}")
     return Places(counts=places.counts, held_out=places.held_out, notes=tuple(notes))
+
+
+def _held_out_in_words(pairs: Pairs, places: Places, split: Split) -> str:
+    held, all_of = (places.pixels(held_out=True).sum(), sum(int(c.sum()) for c in places.counts))
+    scenes = held_out_scenes(pairs, places)
+    shown = ", ".join(map(printable, scenes[:5])) + (f" and {len(scenes) - 5} more" if len(scenes) > 5 else "")
+    what = shown if split.by == "scene" else f"blocks of {split.block_px} px in {shown}"
+    return f"held out: {what} ({held / all_of:.0%} of the labelled pixels)"
+
+
+def held_out_scenes(pairs: Pairs, places: Places) -> list[str]:
+    """Names of the scenes of which something is held out."""
+    return [p.scene.id for p, held in zip(pairs.items, places.held_out, strict=True) if held.any()]
 
 
 def same_ground(pairs: Sequence[Pair]) -> list[int]:
@@ -133,8 +147,12 @@ def _by_scene(pairs: Pairs, counts: Sequence[NDArray[np.uint16]], split: Split) 
             )
     else:
         labelled = sorted({g for g, c in zip(groups, counts, strict=True) if c.any()})
-        drawn = {labelled[i] for i in _drawn(len(labelled), split)}
-        chosen = {n for g, n in zip(groups, names, strict=True) if g in drawn}
+        of_groups = [
+            np.sum([c.sum(axis=(0, 1), dtype=np.int64) for c, o in zip(counts, groups, strict=True) if o == g], axis=0)
+            for g in labelled
+        ]
+        held = {labelled[i] for i in _drawn(of_groups, split)}
+        chosen = {n for g, n in zip(groups, names, strict=True) if g in held}
     return tuple(np.full(c.shape[:2], n in chosen) for n, c in zip(names, counts, strict=True))
 
 
@@ -147,19 +165,19 @@ def _by_block(pairs: Pairs, counts: Sequence[NDArray[np.uint16]], split: Split) 
                 f"{printable(first.scene.id)} and {printable(other.scene.id)} show the same ground on different grids, "
                 "so blocks of one are not those of the other: split by scene, or bring both onto one grid"
             )
-    blocks = []
+    # all dates of a block go together
+    found: dict[tuple[int, int, int], NDArray[np.int64]] = {}
     for scene, each in enumerate(counts):
         down, across = each.shape[:2]
-        blocks += [
-            (groups[scene], row, col)
-            for row in range(0, down, side)
-            for col in range(0, across, side)
-            if each[row : row + side, col : col + side].any()
-        ]
-    # all dates of a block go together
-    blocks = sorted(set(blocks))
+        for row in range(0, down, side):
+            for col in range(0, across, side):
+                pixels = each[row : row + side, col : col + side].sum(axis=(0, 1), dtype=np.int64)
+                if pixels.any():
+                    block = (groups[scene], row, col)
+                    found[block] = found.get(block, np.zeros_like(pixels)) + pixels
+    blocks = sorted(found)
     held_out = tuple(np.zeros(c.shape[:2], np.bool_) for c in counts)
-    for i in _drawn(len(blocks), split):
+    for i in _drawn([found[b] for b in blocks], split):
         group, row, col = blocks[i]
         for apart, g in zip(held_out, groups, strict=True):
             if g == group:
@@ -167,9 +185,10 @@ def _by_block(pairs: Pairs, counts: Sequence[NDArray[np.uint16]], split: Split) 
     return held_out
 
 
-def _drawn(n: int, split: Split) -> list[int]:
-    """Which of n things are held out: a share, at least one, and never all."""
+def _drawn(labels: Sequence[NDArray[np.int64]], split: Split) -> list[int]:
+    """Which of some things are held out, by the labelled pixels (class,) of each."""
     assert isinstance(split.val, float | int)
+    n = len(labels)
     if n < 2:
         raise InputError(
             f"the labels lie in {n} {split.by}{'s' if n != 1 else ''} (what shows the same ground counts once), and a "
@@ -180,6 +199,4 @@ def _drawn(n: int, split: Split) -> list[int]:
                 else f"choose smaller blocks than {split.block_px} px (block_px)"
             )
         )
-    count = min(n - 1, max(1, round(split.val * n)))
-    order = np.random.default_rng(split.seed).permutation(n)
-    return sorted(order[:count].tolist())
+    return drawn(np.stack(labels), share=split.val, seed=split.seed, even=split.draw == "even")

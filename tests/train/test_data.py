@@ -241,6 +241,46 @@ def test_data_that_cannot_be_trained_on_is_refused_in_a_line(
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_held_out_by_share_has_all_classes_where_a_draw_does(tmp_path: Path) -> None:
+    # wood is in three scenes of ten only, much of it in one that is four times as large
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        side = 64 if i == 4 else 32
+        labels = np.where(rng.random((side, side)) < 0.3 * (i in (2, 4, 7)), 2, 1).astype(np.uint8)
+        write(tmp_path / "i" / f"s{i}.tif", np.stack([labels, labels]), x=5e5 + 2000 * i, bands=BANDS)
+        write(tmp_path / "l" / f"s{i}.tif", labels, x=5e5 + 2000 * i, nodata=0)
+    base = {"images": [str(tmp_path / "i")], "labels": str(tmp_path / "l")}
+    on_both, at_random = [], []
+    for seed in range(10):
+        _, pairs, places = opened(base | {"split": {"val": 0.3, "seed": seed}})
+        held, of_all = places.pixels(held_out=True), sum(c.sum(axis=(0, 1)) for c in places.counts)
+        on_both.append(bool((held > 0).all() and (held < of_all).all()))
+        assert held.sum() / sum(of_all) == pytest.approx(0.3, abs=0.1)
+        names = ", ".join(p.scene.id for p, h in zip(pairs.items, places.held_out, strict=True) if h.all())
+        assert places.notes == (f"held out: {names} ({held.sum() / sum(of_all):.0%} of the labelled pixels)",)
+        _, _, other = opened(base | {"split": {"val": 0.3, "seed": seed, "draw": "random"}})
+        held = other.pixels(held_out=True)
+        at_random.append(bool((held > 0).all() and (held < of_all).all()))
+        order = np.random.default_rng(seed).permutation(10)[:3]
+        assert sorted(order.tolist()) == [i for i, h in enumerate(other.held_out) if h.all()]
+    assert all(on_both)
+    assert not all(at_random)
+    with pytest.raises(GeosegError, match="draw says how a share is chosen, but val names scenes"):
+        opened(base | {"split": {"val": ["s1"], "draw": "even"}})
+
+
+def test_a_class_that_lies_in_one_block_only_is_trained_on(tmp_path: Path) -> None:
+    labels = np.ones((96, 96), np.uint8)
+    labels[70:75, 10:20] = 2
+    write(tmp_path / "i" / "s.tif", np.stack([labels, labels]), bands=BANDS)
+    write(tmp_path / "l" / "s.tif", labels, nodata=0)
+    for seed in range(10):
+        split = {"by": "block", "block_px": 32, "val": 0.4, "seed": seed}
+        _, _, places = opened({"images": [str(tmp_path / "i")], "labels": str(tmp_path / "l"), "split": split})
+        assert places.pixels(held_out=False)[1] == 50
+        assert places.notes[0].startswith("held out: blocks of 32 px in s (44% of")
+
+
 def test_two_dates_of_a_place_are_held_out_together(tmp_path: Path) -> None:
     for i in range(3):
         for date in (2019, 2023):
