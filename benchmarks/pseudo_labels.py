@@ -29,7 +29,7 @@ from geoseg.inference.recipe import Choices
 from geoseg.jobs.train import train
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.train.config import load_training
-from geoseg.train.fit import Machine
+from geoseg.train.machine import Machine
 
 __all__ = ["main"]
 

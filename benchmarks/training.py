@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from geoseg.train.batches import Batch, HeldOutBatches, TrainingBatches
 from geoseg.train.config import TrainSpec, load_training
-from geoseg.train.fit import Epoch, Machine, fit
+from geoseg.train.fit import fit
+from geoseg.train.keeper import Epoch
 from geoseg.train.losses import build_loss
+from geoseg.train.machine import Machine
 from geoseg.train.network import first_network
 from geoseg.train.pairs import Pairs, find_pairs
 from geoseg.train.places import Places, count_cells, split_places

@@ -159,19 +159,20 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 
 @pytest.fixture(scope="session")
-def _imported() -> None:
+def imported_for_processes() -> None:
     """A process that has imported all that worker processes do, to fork them from."""
     import multiprocessing
     from multiprocessing import forkserver
 
     modules = ["torch", "distributed", "geoseg.inference.rows", "geoseg.jobs.change", "geoseg.jobs.publish"]
+    modules += ["geoseg.train.fit"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     # before Dask names what it would have imported
     forkserver.ensure_running()
 
 
 @pytest.fixture
-def warm_workers(_imported: None) -> Iterator[None]:
+def warm_workers(imported_for_processes: None) -> Iterator[None]:
     """Worker processes of clusters that a test starts in its own process are there at once.
 
     Their environment is that of the first of them, not that of the test.

@@ -47,7 +47,7 @@ from geoseg.models.load import load_model
 from geoseg.models.weights import check_weights, read_weights
 from geoseg.outputs.model_folder import CARD, WEIGHTS, write_card, write_weights
 from geoseg.train.config import load_training
-from geoseg.train.fit import Machine
+from geoseg.train.machine import Machine
 from training.dubai_scenes import CLASSES, NOT_LABELLED, Picture, averaged, most, pictures, scenes, write_classes
 from training.table import gains, margins_of, scored, table
 

@@ -28,7 +28,7 @@ from geoseg.errors import GeosegError
 from geoseg.evaluate.scores import Margins
 from geoseg.jobs.train import train
 from geoseg.train.config import load_training
-from geoseg.train.fit import Machine
+from geoseg.train.machine import Machine
 from training.table import gains, table
 
 __all__ = ["compare", "main"]

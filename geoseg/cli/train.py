@@ -12,7 +12,7 @@ from geoseg.cli.options import band_options, comma_separated, trust_option
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk
-    from geoseg.train.fit import Epoch
+    from geoseg.train.keeper import Epoch
 
 __all__ = ["train"]
 
@@ -84,6 +84,13 @@ def _share_or_names(_ctx: click.Context, _param: click.Parameter, value: str | N
 @click.option("--seed", type=int, help="Of weights, windows and their variation [0].")
 @click.option("--name", help="Of the model [trained].")
 @click.option("--device", default="auto", metavar="[auto|cpu|cuda[:N]|mps]", help="Where it is computed.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Share each batch out over so many GPUs, or processes on a CPU [1].",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the network.")
 @trust_option
 @click.option("--restart", is_flag=True, help="Start over, whatever is there of a training that did not end.")
@@ -107,12 +114,12 @@ def train(config: Path | None, output: Path, **asked: Any) -> int:
     from geoseg.inference.engine import choose_device
     from geoseg.jobs.train import train as train_model
     from geoseg.train.config import load_training
-    from geoseg.train.fit import Machine
+    from geoseg.train.machine import Machine
 
     if config is None and not (asked["images"] and asked["labels"]):
         raise click.UsageError("give --images and --labels, or a file of settings that names them")
     training = load_training(config, _settings(asked), folder=Path.cwd())
-    machine = Machine(device=str(choose_device(asked["device"])), threads=asked["threads"])
+    machine = Machine(device=str(choose_device(asked["device"])), devices=asked["devices"], threads=asked["threads"])
     gc.freeze()
     gc.enable()
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:

@@ -14,7 +14,7 @@ from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.train.config import TrainSpec
-    from geoseg.train.fit import Machine
+    from geoseg.train.machine import Machine
     from geoseg.train.pairs import Pairs
     from geoseg.train.places import Places
 

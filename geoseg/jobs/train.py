@@ -20,7 +20,8 @@ from geoseg.outputs.staging import clean_leftovers
 
 if TYPE_CHECKING:
     from geoseg.train.config import Training
-    from geoseg.train.fit import Epoch, Machine
+    from geoseg.train.keeper import Epoch
+    from geoseg.train.machine import Machine
     from geoseg.train.pairs import Pairs
     from geoseg.train.places import Places
 
@@ -74,6 +75,7 @@ def train(
     Raises:
         GeosegError: If it cannot be trained; what an unfinished training needs stays.
     """
+    from geoseg.train.machine import devices_of
     from geoseg.train.pairs import find_pairs
 
     if training.spec.precision == "float16" and machine.device == "cpu":
@@ -83,6 +85,7 @@ def train(
             f"init: there is no file of weights {printable(training.spec.init)}: check the path, or write none or "
             "imagenet"
         )
+    devices_of(machine, training.spec)  # whether they will do is said before the data are read
     pairs = find_pairs(training.spec)
     named = training.spec.pseudo_labels
     first = None if named is None else load_model(named, trust=trust)
@@ -202,7 +205,8 @@ def _fitted(
     loss = build_loss(spec.loss, class_weight=of_classes, n_classes=len(pairs.legend))
     windows = tiles(places, pairs.items, spec.window)
     resume = folder.checkpoint_file if folder.checkpoint_file.exists() else None
-    say(f"{start}; {sum(p.numel() for p in network.parameters()) / 1e6:.2f} million weights, on {machine.device}")
+    where = machine.device if machine.devices == 1 else f"{machine.devices} x {machine.device}"
+    say(f"{start}; {sum(p.numel() for p in network.parameters()) / 1e6:.2f} million weights, on {where}")
     if resume:
         say("going on from the last whole epoch of a training that did not end")
     total = spec.epochs * spec.batches

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.fit import Epoch
+    from geoseg.train.keeper import Epoch
 
 __all__ = ["CARD", "WEIGHTS", "TrainingFolder", "write_card", "write_weights"]
 
@@ -64,7 +64,7 @@ def _write_bytes(path: Path, data: bytes) -> Published:
 class TrainingFolder:
     """Keeps what a training leaves: in ``work`` what it needs to go on, in ``shown`` what people look at.
 
-    It is a `geoseg.train.fit.Keep`.
+    It is a `geoseg.train.keeper.Keep`.
     """
 
     def __init__(self, work: Path, shown: Path) -> None:
@@ -76,7 +76,7 @@ class TrainingFolder:
         self._board: Any = None
 
     def checkpoint(self, write: Callable[[Path], None]) -> None:
-        """See `geoseg.train.fit.Keep`."""
+        """See `geoseg.train.keeper.Keep`."""
         import torch
 
         def verify(file: Path) -> None:
@@ -85,11 +85,11 @@ class TrainingFolder:
         publish(self.checkpoint_file, write, verify)
 
     def best(self, tensors: dict[str, "Tensor"]) -> None:
-        """See `geoseg.train.fit.Keep`."""
+        """See `geoseg.train.keeper.Keep`."""
         write_weights(tensors, self.best_file)
 
     def log(self, epochs: Sequence["Epoch"]) -> None:
-        """See `geoseg.train.fit.Keep`: ``log.csv``, and for TensorBoard where that is installed."""
+        """See `geoseg.train.keeper.Keep`: ``log.csv``, and for TensorBoard where that is installed."""
         columns = [f.name for f in fields(epochs[0])]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -116,7 +116,7 @@ class TrainingFolder:
         return self._board or None
 
     def picture(self, epoch: int, pixels: "NDArray[np.uint8]") -> None:
-        """See `geoseg.train.fit.Keep`: ``epoch_0001.png``."""
+        """See `geoseg.train.keeper.Keep`: ``epoch_0001.png``."""
         from PIL import Image
 
         content = io.BytesIO()

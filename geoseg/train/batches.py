@@ -15,6 +15,7 @@ from geoseg.train.augment import Sample, mix, vary
 from geoseg.train.config import TrainSpec
 from geoseg.train.pairs import Pair
 from geoseg.train.places import CELL, Places
+from geoseg.train.team import Team
 from geoseg.train.windows import PatchSource
 
 __all__ = ["Batch", "Drawing", "HeldOutBatches", "TrainingBatches"]
@@ -103,9 +104,16 @@ class TrainingBatches:
         self._spec, self._pairs, self._places = spec, pairs, places
         self._normalisations = normalisations
         self._drawing = Drawing(places, pairs, balance=spec.balance)
-        self._source = PatchSource(pairs, places, held_out=False, cache_bytes=spec.cache_mib << 20)
+        self.share(Team())
         self.epoch = 0
         """Which epoch it is when the first batch of an iteration is asked for."""
+
+    def share(self, team: Team) -> None:
+        """Make of each batch only the part of one process; what is kept in memory is shared out, too."""
+        self._part = team.part(self._spec.batch_size)
+        self._source = PatchSource(
+            self._pairs, self._places, held_out=False, cache_bytes=(self._spec.cache_mib << 20) // team.of
+        )
 
     def __len__(self) -> int:
         return self._spec.batches
@@ -122,10 +130,14 @@ class TrainingBatches:
     def batch(self, epoch: int, number: int) -> Batch:
         """A batch by its epoch and number."""
         spec = self._spec
+        mixed = bool(spec.augment.cutmix or spec.augment.copy_paste)
+        windows = range(spec.batch_size)
         samples = [
-            self._sample(np.random.default_rng([spec.seed, 2, epoch, number, i])) for i in range(spec.batch_size)
+            self._sample(np.random.default_rng([spec.seed, 2, epoch, number, i]))
+            for i in (windows if mixed else windows[self._part])
         ]
-        samples = mix(samples, spec.augment, np.random.default_rng([spec.seed, 3, epoch, number]))
+        if mixed:  # any window of the batch may hold a part of any other
+            samples = mix(samples, spec.augment, np.random.default_rng([spec.seed, 3, epoch, number]))[self._part]
         images = torch.empty(
             (len(samples), len(samples[0].image), spec.window, spec.window), memory_format=torch.channels_last
         )
@@ -157,14 +169,26 @@ class HeldOutBatches:
     ) -> None:
         """Prepare to cut ``windows`` (scene, row, col)."""
         self._spec, self._normalisations, self._windows = spec, normalisations, windows
-        self._source = PatchSource(pairs, places, held_out=True, cache_bytes=spec.cache_mib << 19)
+        self._pairs, self._places = pairs, places
+        self.share(Team())
+
+    def share(self, team: Team) -> None:
+        """Give only the batches of one process: every so many-th one, whole."""
+        self._team = team
+        self._source = PatchSource(
+            self._pairs, self._places, held_out=True, cache_bytes=(self._spec.cache_mib << 19) // team.of
+        )
+
+    def _numbers(self) -> range:
+        n = -(-len(self._windows) // self._spec.batch_size)
+        return range(self._team.number, n, self._team.of)
 
     def __len__(self) -> int:
-        return -(-len(self._windows) // self._spec.batch_size)
+        return len(self._numbers())
 
     def __iter__(self) -> Iterator[Batch]:
         size = self._spec.batch_size
-        parts = (self._windows[i * size : (i + 1) * size] for i in range(len(self)))
+        parts = (self._windows[i * size : (i + 1) * size] for i in self._numbers())
         return _ahead((self._batch(part) for part in parts), self._source.release)
 
     def some(self, n: int) -> Batch:

@@ -4,7 +4,7 @@ from geoseg.errors import printable
 from geoseg.models.card import PROBABILITIES, ModelCard
 from geoseg.models.own_network import is_module
 from geoseg.train.config import TrainSpec
-from geoseg.train.fit import Best, Epoch
+from geoseg.train.keeper import Best, Epoch
 from geoseg.train.pairs import Pairs
 from geoseg.train.places import Places, held_out_scenes
 from geoseg.train.statistics import BandStatistics

@@ -1,186 +1,35 @@
-"""The training itself: Lightning's trainer, and a callback that keeps what a death must not take."""
+"""The training itself, by Lightning's trainer: in this process, or in one for each of several devices."""
 
 import logging
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from geoseg.errors import GeosegError, ResourceError
+from geoseg.errors import ResourceError
 from geoseg.legend import Legend
 from geoseg.train.batches import HeldOutBatches, TrainingBatches
 from geoseg.train.config import TrainSpec
+from geoseg.train.keeper import Best, Epoch, Keep, Keeper, Nothing
+from geoseg.train.machine import Machine, devices_of
 from geoseg.train.pictures import picture
+from geoseg.train.ranks import in_ranks
 from geoseg.train.recompute import recompute
-from geoseg.train.scores import Confusion
 from geoseg.train.task import Task
+from geoseg.train.team import Team, share_statistics
 
-__all__ = ["Best", "Epoch", "Keep", "Machine", "TrainingError", "fit"]
+__all__ = ["fit"]
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-
-
-class TrainingError(GeosegError, RuntimeError):
-    """A training went wrong in a way that more epochs do not mend."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where it is computed: nothing of it changes what is asked for."""
-
-    device: str = "cpu"
-    """cpu, cuda, cuda:1 or mps."""
-    threads: int | None = None
-    """CPU threads of the network; torch's own number by default."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """What became of an epoch: a line of the log."""
-
-    epoch: int
-    """Counted from 1."""
-    steps: int
-    """Steps of the optimizer until then, all epochs together."""
-    train_loss: float
-    """Mean over its batches."""
-    val_loss: float
-    """Mean over the batches that are held out."""
-    accuracy: float
-    """Share of the pixels held out that is right."""
-    miou: float
-    """Mean IoU of the classes, held out."""
-    learning_rate: float
-    """At its end."""
-    seconds: float
-    """It took, validation included."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """The epoch with the highest mIoU: its weights are the model."""
-
-    epoch: int
-    """Counted from 1."""
-    confusion: Confusion
-    """Of what is held out."""
-
-
-class Keep(Protocol):
-    """Who keeps what a training leaves; each call returns when it is safe on the disk."""
-
-    def checkpoint(self, write: Callable[[Path], None]) -> None:
-        """All that the training needs to go on; ``write`` writes it to the file that it is given."""
-        ...
-
-    def best(self, tensors: dict[str, Tensor]) -> None:
-        """Weights better than all before."""
-        ...
-
-    def log(self, epochs: Sequence[Epoch]) -> None:
-        """All epochs so far."""
-        ...
-
-    def picture(self, epoch: int, pixels: NDArray[np.uint8]) -> None:
-        """The picture of an epoch, (row, col, 3)."""
-        ...
-
-
-class _Keeper(pl.Callback):
-    """Counts, saves and stops, at the end of each epoch."""
-
-    def __init__(
-        self,
-        spec: TrainSpec,
-        keep: Keep,
-        batches: TrainingBatches,
-        *,
-        draw: Callable[[Task], NDArray[np.uint8] | None],
-        progress: Callable[[int, Epoch | None], None],
-    ) -> None:
-        self.spec, self.keep, self.batches, self.draw, self.progress = spec, keep, batches, draw, progress
-        self.epochs: list[Epoch] = []
-        self.best: Best | None = None
-        self.began = 0.0
-        self.interrupted = False
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        self.interrupted = isinstance(exception, KeyboardInterrupt)
-
-    def state_dict(self) -> dict[str, Any]:
-        best = self.best and {"epoch": self.best.epoch, "counts": self.best.confusion.counts.tolist()}
-        return {"epochs": [asdict(e) for e in self.epochs], "best": best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = [Epoch(**e) for e in state_dict["epochs"]]
-        best = state_dict["best"]
-        counts = best and np.array(best["counts"], np.int64)
-        self.best = best and Best(epoch=best["epoch"], confusion=Confusion(counts=counts))
-
-    @property
-    def is_over(self) -> bool:
-        patience = self.spec.patience
-        return patience is not None and self.best is not None and len(self.epochs) - self.best.epoch >= patience
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        trainer.should_stop = self.is_over
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Task)
-        self.began = time.monotonic()
-        self.batches.epoch = trainer.current_epoch
-        pl_module.losses = []
-        # dropout draws from torch's generator: what it draws must not depend on what was before a death
-        torch.manual_seed(self.spec.seed * 1_000_003 + trainer.current_epoch)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
-        self.progress(trainer.current_epoch * self.spec.batches + int(rest[-1]) + 1, None)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Task)
-        number = len(self.epochs) + 1
-        train_loss = float(torch.stack(pl_module.losses).double().mean())
-        if not np.isfinite(train_loss):
-            raise TrainingError(
-                f"the loss became {train_loss} in epoch {number}: choose a lower learning_rate (now "
-                f"{self.spec.learning_rate:g}){', or float32' if self.spec.precision == 'float16' else ''}"
-            )
-        confusion = pl_module.confusion()
-        self.epochs.append(
-            Epoch(
-                epoch=number,
-                steps=trainer.global_step,
-                train_loss=train_loss,
-                val_loss=float(torch.stack(pl_module.held_out_losses).double().mean()),
-                accuracy=confusion.accuracy,
-                miou=confusion.miou,
-                learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
-                seconds=time.monotonic() - self.began,
-            )
-        )
-        if self.best is None or confusion.miou > self.best.confusion.miou:
-            self.best = Best(epoch=number, confusion=confusion)
-            self.keep.best({n: t.detach().cpu().contiguous() for n, t in pl_module.network.state_dict().items()})
-        drawn = self.draw(pl_module)
-        if drawn is not None:
-            self.keep.picture(number, drawn)
-        self.keep.log(self.epochs)
-        if self.is_over:
-            trainer.should_stop = True
-        # last of all: where this is safe, all that it says is
-        self.keep.checkpoint(trainer.save_checkpoint)
-        self.progress(number * self.spec.batches, self.epochs[-1])
 
 
 def fit(
@@ -217,20 +66,68 @@ def fit(
 
     Raises:
         TrainingError: If the loss is no number any more.
-        ParameterError: If gradient checkpointing is asked for and the network has no blocks for it.
-        ResourceError: If memory does not suffice.
+        ParameterError: If gradient checkpointing is asked for and the network has no blocks for it, or there are not so
+            many devices, or the batch cannot be shared out evenly.
+        ResourceError: If memory does not suffice, or a process was killed.
     """
-    kind, _, number = machine.device.partition(":")
+    devices = devices_of(machine, spec)
+    threads = machine.threads
+    if len(devices) > 1:
+        threads = max(1, (threads or torch.get_num_threads()) // len(devices))
+    work = partial(
+        _train,
+        network=network,
+        loss=loss,
+        spec=spec,
+        batches=batches,
+        held_out=held_out,
+        legend=legend,
+        bands=tuple(bands),
+        threads=threads,
+        keep=keep,
+        resume=resume,
+    )
+    if len(devices) > 1:
+        found: tuple[list[Epoch], Best] = in_ranks(work, devices, hear=progress)
+        return found
+    return work(Team(device=devices[0]), progress)
+
+
+def _train(
+    team: Team,
+    progress: Callable[[int, Epoch | None], None],
+    *,
+    network: nn.Module,
+    loss: nn.Module,
+    spec: TrainSpec,
+    batches: TrainingBatches,
+    held_out: HeldOutBatches,
+    legend: Legend,
+    bands: Sequence[str],
+    threads: int | None,
+    keep: Keep,
+    resume: Path | None,
+) -> tuple[list[Epoch], Best]:
+    """What one process of a team does; the first one keeps what the training leaves."""
+    kind, _, number = team.device.partition(":")
     network = network.to(memory_format=torch.channels_last)
+    share_statistics(network, team)
     if spec.gradient_checkpointing:
         recompute(network)
-    task = Task(network, loss, spec, n_classes=len(legend))
-    keeper = _Keeper(
-        spec, keep, batches, draw=lambda t: _draw(t, held_out, spec.pictures, legend, bands), progress=progress
+    batches.share(team)
+    held_out.share(team)
+    task = Task(network, loss, spec, n_classes=len(legend), team=team)
+    pictures = spec.pictures if team.number == 0 else 0
+    keeper = Keeper(
+        spec,
+        keep if team.number == 0 else Nothing(),
+        batches,
+        draw=lambda t: _draw(t, held_out, pictures, legend, bands),
+        progress=progress,
     )
     with _as_before(), warnings.catch_warnings():
-        if machine.threads is not None:
-            torch.set_num_threads(machine.threads)
+        if threads is not None:
+            torch.set_num_threads(threads)
         # advice on data loaders and loggers that are not used here
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -258,8 +155,8 @@ def fit(
             raise
         except torch.OutOfMemoryError as error:
             raise ResourceError(
-                f"out of memory on {machine.device} with {spec.batch_size} windows of {spec.window} px: choose a "
-                "smaller batch_size, and a larger accumulate for the same effect, or gradient_checkpointing: true"
+                f"out of memory on {team.device} with {spec.batch_size // team.of} windows of {spec.window} px: choose "
+                "a smaller batch_size, and a larger accumulate for the same effect, or gradient_checkpointing: true"
             ) from error
     assert keeper.best is not None
     return keeper.epochs, keeper.best

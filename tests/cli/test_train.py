@@ -123,15 +123,17 @@ def test_a_broken_setting_is_named_with_file_line_and_key(
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.usefixtures("imported_for_processes")
 def test_options_win_over_the_file_and_reach_the_training(
     geoseg_command: Command, folder: Path, tmp_path: Path
 ) -> None:
     ended = geoseg_command(
         *("train", folder / "train.yaml", "-o", tmp_path / "m", "--epochs", 1, "--batches", 2, "--name", "mine"),
         *("--val", "s0,s1", "--use-bands", "nir", "--threads", 1, "--window", 64, "--log-format", "json"),
-        "--gradient-checkpointing",
+        *("--gradient-checkpointing", "--device", "cpu", "--devices", 2),
     )
     assert ended.code == 0, ended.err
+    assert "on 2 x cpu" in ended.err
     card = geoseg.load_model(tmp_path / "m").card
     assert card.name == "mine"
     assert [b.name for b in card.bands] == ["nir"]
@@ -169,6 +171,7 @@ def test_options_win_over_the_file_and_reach_the_training(
         (["--images", "x", "--labels", "y", "--pseudo-confidence", "0.8"], "is of no use without pseudo_labels"),
         (["--images", "no/such", "--labels", "y"], "there is no file or folder /"),
         (["--images", "x", "--labels", "y", "--device", "gpu"], "device 'gpu' is not known"),
+        (["--images", "x", "--labels", "y", "--device", "cpu", "--devices", "3"], "a batch_size of 8 cannot be shared"),
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.jobs.train import Trained, train
 from geoseg.train.config import load_training
-from geoseg.train.fit import Machine
+from geoseg.train.machine import Machine
 
 SIDE = 96
 BANDS = ("red", "nir")
@@ -59,7 +59,7 @@ def trained(settings: dict[str, Any], output: Path, **options: Any) -> Trained:
     return train(
         load_training(None, settings, folder=Path("/")),
         output,
-        machine=Machine(threads=1),
+        machine=options.pop("machine", Machine(threads=1)),
         say=options.pop("say", lambda _: None),
         progress=options.pop("progress", lambda *_: None),
         **options,

@@ -17,7 +17,7 @@ import geoseg
 import geoseg.models.load
 from geoseg.errors import GeosegError
 from geoseg.models.card import PROBABILITIES
-from geoseg.train.fit import Epoch
+from geoseg.train.keeper import Epoch
 from geoseg.train.scores import Confusion
 from tests.train.conftest import made, trained, write
 
