@@ -40,16 +40,19 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
     set_up_logging(verbosity, asked["log_format"])
     if len({output.absolute() for output in outputs}) < len(outputs):
         raise click.UsageError("the same --output is given twice: give each file once")
-    for output in outputs:
-        if output.exists() and not asked["overwrite"]:
-            raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")
 
     from geoseg.cli.options import aoi_of, outlines_of
-    from geoseg.jobs.vectorize import HELD_PX, format_of, vectorize_raster
+    from geoseg.jobs.vectorize import HELD_PX, files_of, vectorize_raster
     from geoseg.scene.class_raster import open_class_raster
 
     for output in outputs:
-        format_of(output)
+        taken = [file for file in files_of(output) if file.exists()]
+        if taken and not asked["overwrite"]:
+            # a table or a style with the name of a side file is somebody's work, too
+            beside = "" if taken[0] == output else f", beside which {printable(output)} would be written,"
+            raise OutputError(
+                f"{printable(taken[0])}{beside} is there already: name another --output, or give --overwrite"
+            )
     outlines, min_area = outlines_of(asked)
     aoi = aoi_of(asked)
     raster = open_class_raster(classes, legend=asked["legend"], hold_px=HELD_PX)

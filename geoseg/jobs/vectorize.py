@@ -28,7 +28,7 @@ from geoseg.vector.min_area import MinArea
 from geoseg.vector.unite import Grid
 from geoseg.vector.vectorizer import Drawn, Outlines, Vectorizer, blocks_over
 
-__all__ = ["HELD_PX", "format_of", "vectorize_raster"]
+__all__ = ["HELD_PX", "files_of", "format_of", "vectorize_raster"]
 
 HELD_PX = 1 << 26
 """A map up to this many pixels is held in memory: a file is decoded once then, not twice."""
@@ -87,10 +87,19 @@ def format_of(path: Path) -> str:
         ParameterError: If there is none.
     """
     for name, kind in FORMATS.items():
-        if path.suffix.lower() == kind.suffix:
+        if path.suffix == kind.suffix:
             return name
     known = ", ".join(kind.suffix for kind in FORMATS.values())
     raise ParameterError(f"{printable(path.name)}: no polygon format ends like this: choose one of {known}")
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file and those that its format puts beside it, such as the table and the style of a shapefile.
+
+    Raises:
+        ParameterError: As `format_of`.
+    """
+    return [path, *(path.with_suffix(side) for side in FORMATS[format_of(path)].sides)]
 
 
 def vectorize_raster(

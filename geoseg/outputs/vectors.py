@@ -25,10 +25,19 @@ __all__ = ["FORMATS", "Context", "Stored", "VectorFormat", "write_polygons"]
 FORMATS: Final[dict[str, VectorFormat]] = {
     "gpkg": VectorFormat(suffix=".gpkg", write=write_gpkg, open=open_gpkg),
     # the .prj is ESRI's dialect of WKT, which lacks much
-    "shp": VectorFormat(suffix=".shp", write=write_shp, open=open_ogr, prepare=as_shapefile, keeps_crs=False),
-    "fgb": VectorFormat(suffix=".fgb", write=write_fgb, open=open_ogr),
+    "shp": VectorFormat(
+        suffix=".shp",
+        write=write_shp,
+        open=open_ogr,
+        prepare=as_shapefile,
+        keeps_crs=False,
+        sides=(".shx", ".dbf", ".prj", ".cpg", ".qml"),
+    ),
+    "fgb": VectorFormat(suffix=".fgb", write=write_fgb, open=open_ogr, sides=(".qml",)),
     "parquet": VectorFormat(suffix=".parquet", write=write_parquet, open=open_parquet, batch_bytes=GROUP_BYTES),
-    "geojson": VectorFormat(suffix=".geojson", write=write_geojson, open=open_geojson, prepare=as_geojson),
+    "geojson": VectorFormat(
+        suffix=".geojson", write=write_geojson, open=open_geojson, prepare=as_geojson, sides=(".qml",)
+    ),
 }
 """Polygon formats by the name users give; add an entry and ``--format`` knows it."""
 

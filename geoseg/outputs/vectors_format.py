@@ -56,3 +56,5 @@ class VectorFormat:
     """Whether any CRS reads back as the same one."""
     batch_bytes: int = BATCH_BYTES
     """Bytes of the outlines of a batch that is written, as long as no single feature has more."""
+    sides: tuple[str, ...] = ()
+    """Suffixes of the files that lie beside it."""

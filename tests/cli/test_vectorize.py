@@ -218,6 +218,17 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_wanted(map_path: Pat
     assert out.read_bytes() != before
 
 
+def test_a_file_with_the_name_of_a_side_file_is_not_replaced_either(map_path: Path, geoseg_command: Command) -> None:
+    for side, output in (("p.dbf", "p.shp"), ("p.qml", "p.fgb")):
+        theirs = map_path.with_name(side)
+        theirs.write_text("theirs")
+        ended = geoseg_command("vectorize", map_path, "-o", map_path.with_name(output))
+        assert ended.code == 2
+        assert f"{theirs}, beside which {map_path.with_name(output)} would be written, is there already" in ended.err
+        assert theirs.read_text() == "theirs"
+        theirs.unlink()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
