@@ -13,6 +13,7 @@ from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.errors import InputError, printable
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import ClassRaster, ClassReader
+from geoseg.scene.ogr_path import ogr_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,14 +172,17 @@ def _read_points(path: str) -> tuple[Any, str]:
     try:
         if file.suffix.lower() in PARQUET:
             return _checked_points(gpd.read_parquet(file), name), name
-        layers = [str(each[0]) for each in pyogrio.list_layers(file) if each[1] is not None]
-        if layer is None and len(layers) > 1:
-            raise InputError(f"{name}: has the layers {listed(layers)}: name one, as in {name}:{printable(layers[0])}")
-        if layer is not None and layer not in layers:
-            raise InputError(f"{name}: has no layer {printable(layer)!r} with geometries; it has {listed(layers)}")
-        if not layers:
-            raise InputError(f"{name}: has no layer with geometries: name a file of points")
-        table = pyogrio.read_dataframe(file, layer=layer or layers[0])
+        with ogr_path(file) as opened:
+            layers = [str(each[0]) for each in pyogrio.list_layers(opened) if each[1] is not None]
+            if layer is None and len(layers) > 1:
+                raise InputError(
+                    f"{name}: has the layers {listed(layers)}: name one, as in {name}:{printable(layers[0])}"
+                )
+            if layer is not None and layer not in layers:
+                raise InputError(f"{name}: has no layer {printable(layer)!r} with geometries; it has {listed(layers)}")
+            if not layers:
+                raise InputError(f"{name}: has no layer with geometries: name a file of points")
+            table = pyogrio.read_dataframe(opened, layer=layer or layers[0])
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.area.zones import Zones, zones_of
 from geoseg.errors import InputError, ParameterError, printable
+from geoseg.scene.ogr_path import ogr_path
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -64,7 +65,10 @@ def _read(path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataF
     name = printable(path)
     is_parquet = path.suffix.lower() in PARQUET
     try:
-        return _read_parquet(path, id_column) if is_parquet else _read_layer(path, layer, id_column)
+        if is_parquet:
+            return _read_parquet(path, id_column)
+        with ogr_path(path) as file:
+            return _read_layer(file, path, layer, id_column)
     except (ParameterError, InputError):
         raise
     except (ValueError, OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors, pyarrow's are the others
@@ -95,11 +99,12 @@ def _primary_column(metadata: dict[bytes, bytes]) -> str:
     return str(geo.get("primary_column", "geometry")) if isinstance(geo, dict) else "geometry"
 
 
-def _read_layer(path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataFrame":
+def _read_layer(file: str, path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataFrame":
+    """The layer of a file that GDAL knows as ``file``, the user as ``path``."""
     import pyogrio
 
-    layer = _layer(path, layer, pyogrio.list_layers(path))
-    info = pyogrio.read_info(path, layer=layer)
+    layer = _layer(path, layer, pyogrio.list_layers(file))
+    info = pyogrio.read_info(file, layer=layer)
     columns = [str(c) for c in info["fields"]]
     row_number = str(info.get("fid_column") or "")
     if id_column is not None and id_column not in columns and id_column != row_number:
@@ -110,7 +115,7 @@ def _read_layer(path: Path, layer: str | None, id_column: str | None) -> "gpd.Ge
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         frame: gpd.GeoDataFrame = pyogrio.read_dataframe(
-            path, layer=layer, columns=[] if by_row or id_column is None else [id_column], fid_as_index=by_row
+            file, layer=layer, columns=[] if by_row or id_column is None else [id_column], fid_as_index=by_row
         )
     if by_row:
         frame = frame.reset_index(names=id_column)

@@ -24,6 +24,7 @@ from geoseg.change.maps import ClassSource
 from geoseg.errors import InputError, ParameterError, printable
 from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA, Legend, LegendClass, default_color
+from geoseg.scene.ogr_path import ogr_path
 
 __all__ = ["PolygonPixels", "VectorReference", "is_vector", "read_vector_reference"]
 
@@ -224,7 +225,8 @@ def _holds_points(source: str) -> bool:
         if path.suffix.lower() in (".parquet", ".geoparquet"):
             kinds = gpd.read_parquet(path, columns=None).geom_type.dropna()
             return bool(len(kinds)) and "Point" in str(kinds.iloc[0])
-        first = pyogrio.read_dataframe(path, layer=layer or 0, max_features=1, columns=[])
+        with ogr_path(path) as file:
+            first = pyogrio.read_dataframe(file, layer=layer or 0, max_features=1, columns=[])
         return len(first) > 0 and "Point" in str(first.geom_type.iloc[0])
     except (ValueError, OSError, RuntimeError, AttributeError):
         return False  # whatever is wrong with it is said by who reads it as polygons

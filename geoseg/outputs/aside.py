@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from geoseg.errors import GeosegError, OutputError, printable
 from geoseg.outputs.crash import crash_point
+from geoseg.outputs.names import safe_name
 
 __all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "publish", "sha256_of"]
 
@@ -58,14 +60,19 @@ class Aside:
             OutputError: If the folder is not there, or the name is taken by something that is no file.
         """
         self.path = path
-        self.tmp = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+        self.tmp = path.with_name(f".{_hidden(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
         if not path.parent.is_dir():
             raise OutputError(
                 f"cannot write {printable(path)}: there is no folder {printable(path.parent)}; "
                 "create it, then run again"
             )
-        # os.path.exists: False for names too long for the disk, of which writing then says so
-        if os.path.exists(path) and not path.is_file():  # noqa: PTH110
+        try:
+            info = path.stat()
+        except OSError as error:
+            info = None
+            if error.errno == errno.ENAMETOOLONG:  # the hidden name is shorter: better now than when all is written
+                raise OutputError(f"cannot write {printable(path)}: {error.strerror}; give a shorter name") from error
+        if info is not None and not stat.S_ISREG(info.st_mode):
             raise OutputError(
                 f"cannot write {printable(path)}: the name is taken by something that is not a file; "
                 "remove it or choose another output"
@@ -200,6 +207,11 @@ def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable; Windows has no such call and needs none."""
     if os.name != "nt":
         _fsync(folder)
+
+
+def _hidden(stem: str) -> str:
+    """A stem that leaves room for what drivers put behind a name, without what they take for an address."""
+    return safe_name(stem).replace("!", "_")
 
 
 def _fsync(path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from geoseg.errors import OutputError, ParameterError, printable
 from geoseg.outputs.aside import Published, publish
+from geoseg.scene.ogr_path import ogr_path
 
 __all__ = ["write_points"]
 
@@ -37,22 +38,24 @@ def write_points(points: Any, path: Path, *, metadata: Mapping[str, str] | None 
 
     def write(tmp: Path) -> None:
         # not write_dataframe, which takes the CRS as WKT 1, which some CRSs do not have
-        pyogrio.raw.write(
-            tmp,
-            shapely.to_wkb(points.geometry.array),
-            [_field(table[name]) for name in table],
-            list(table),
-            driver="GPKG",
-            layer=path.stem,
-            geometry_type="Point",
-            crs=f"EPSG:{code}" if code else points.crs.to_wkt(),
-            encoding="UTF-8",
-            layer_options={"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
-            layer_metadata=dict(metadata or {}) or None,
-        )
+        with ogr_path(tmp) as file:
+            pyogrio.raw.write(
+                file,
+                shapely.to_wkb(points.geometry.array),
+                [_field(table[name]) for name in table],
+                list(table),
+                driver="GPKG",
+                layer=path.stem,
+                geometry_type="Point",
+                crs=f"EPSG:{code}" if code else points.crs.to_wkt(),
+                encoding="UTF-8",
+                layer_options={"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
+                layer_metadata=dict(metadata or {}) or None,
+            )
 
     def verify(tmp: Path) -> None:
-        found = pyogrio.read_dataframe(tmp, layer=path.stem)
+        with ogr_path(tmp) as file:
+            found = pyogrio.read_dataframe(file, layer=path.stem)
         if len(found) != len(points) or not (found.geometry.array == points.geometry.array).all():
             raise OutputError(f"the points of {printable(path.name)} read back otherwise")
         if not points.crs.equals(found.crs, ignore_axis_order=True):

@@ -4,13 +4,14 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError
 from geoseg.outputs.style import vector_qml
 from geoseg.outputs.vectors_format import Context, Stored
+from geoseg.scene.ogr_path import ogr_path
 from geoseg.vector.features import BATCH_BYTES, GEOMETRY, ROWS, Features
 
 __all__ = ["open_gpkg", "open_ogr", "provenance", "write_fgb", "write_gpkg", "write_ogr", "write_style"]
@@ -40,15 +41,16 @@ def write_ogr(features: Features, path: Path, *, driver: str, geometry_type: str
     # The CRS as WKT 2: some CRSs have no WKT 1
     code = features.crs.to_epsg(min_confidence=100) if features.crs else None
     try:
-        pyogrio.raw.write_arrow(
-            reader,
-            path,
-            driver=driver,
-            geometry_type=geometry_type or features.geometry_type,
-            crs=f"EPSG:{code}" if code else features.crs.to_wkt() if features.crs else None,
-            encoding="UTF-8",
-            **options,
-        )
+        with ogr_path(path) as name:
+            pyogrio.raw.write_arrow(
+                reader,
+                name,
+                driver=driver,
+                geometry_type=geometry_type or features.geometry_type,
+                crs=f"EPSG:{code}" if code else features.crs.to_wkt() if features.crs else None,
+                encoding="UTF-8",
+                **options,
+            )
     except Exception:
         if raised:  # GDAL only says that there was an error in the stream
             raise raised[0] from None
@@ -71,15 +73,18 @@ def open_ogr(path: Path, _: Context | None = None, *, layer: str | None = None, 
     import pyogrio
     from pyproj import CRS
 
-    # where it is not in a header, the whole file would be read for it
-    info = pyogrio.read_info(path, layer=layer, **options)
-    bounds = info["total_bounds"]
-    # batches of as many features as take some memory, not of as many features
-    each = path.stat().st_size / max(1, info["features"])
-    rows = int(min(ROWS, max(1, BATCH_BYTES / each)))
-    with pyogrio.raw.open_arrow(path, layer=layer, use_pyarrow=True, batch_size=rows, **options) as (meta, reader):
+    with ExitStack() as stack:
+        name = stack.enter_context(ogr_path(path))
+        # where it is not in a header, the whole file would be read for it
+        info = pyogrio.read_info(name, layer=layer, **options)
+        bounds = info["total_bounds"]
+        # batches of as many features as take some memory, not of as many features
+        each = path.stat().st_size / max(1, info["features"])
+        rows = int(min(ROWS, max(1, BATCH_BYTES / each)))
+        opened = pyogrio.raw.open_arrow(name, layer=layer, use_pyarrow=True, batch_size=rows, **options)
+        meta, reader = stack.enter_context(opened)
         geometry = meta["geometry_name"] or "wkb_geometry"
-        names = [GEOMETRY if name == geometry else name for name in reader.schema.names]
+        names = [GEOMETRY if column == geometry else column for column in reader.schema.names]
         yield Stored(
             names=tuple(names),
             crs=CRS.from_user_input(meta["crs"]) if meta["crs"] else None,

@@ -92,9 +92,21 @@ def test_a_missing_folder_and_a_taken_name_are_named(tmp_path: Path) -> None:
         publish(tmp_path / "a.csv", accept, accept)
 
 
+def test_a_name_as_long_as_the_disk_takes_leaves_room_for_what_drivers_add(tmp_path: Path) -> None:
+    def write(tmp: Path) -> None:
+        journal = tmp.with_name(f"{tmp.name}-journal")
+        _text(journal, "as SQLite does")
+        journal.unlink()
+        _text(tmp, "x")
+
+    path = tmp_path / ("ü" * 125 + ".gpkg")
+    assert publish(path, write, accept).path == path
+    assert visible(tmp_path) == {path.name: "x"}
+
+
 def test_a_name_too_long_for_the_disk_is_said(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*File name too long"):
-        publish(tmp_path / ("x" * 300 + ".csv"), lambda tmp: _text(tmp, "x"), accept)
+        publish(tmp_path / ("x" * 300 + ".csv"), lambda _: pytest.fail("too late"), accept)
     with pytest.raises(OutputError, match=r"cannot write into .*File name too long"), staging(tmp_path / ("x" * 300)):
         pass
 

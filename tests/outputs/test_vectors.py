@@ -78,6 +78,18 @@ def test_features_come_back(tmp_path: Path, legend: Legend, format_: str) -> Non
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_names_may_have_characters_of_addresses(tmp_path: Path, legend: Legend, format_: str) -> None:
+    folder = tmp_path / "maps!; 1"
+    folder.mkdir()
+    suffix = FORMATS[format_].suffix
+    path = folder / f"to be sent!; 1\n{suffix}"
+    write_polygons(squares(5, legend), path, format=format_, legend=legend)
+    # others may not open it by this name
+    for file in list(folder.iterdir()):
+        file.rename(tmp_path / f"plain{file.name.removeprefix(path.stem)}")
+    assert len(read(tmp_path / f"plain{suffix}")) == 5
+
+
 def test_an_empty_map_gives_an_empty_layer(tmp_path: Path, legend: Legend, format_: str) -> None:
     path = tmp_path / f"s{FORMATS[format_].suffix}"
     write_polygons(squares(3, legend).iloc[:0], path, format=format_, legend=legend)
