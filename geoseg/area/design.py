@@ -16,7 +16,18 @@ from geoseg.scene.class_raster import ClassRaster, ClassReader
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["ALLOCATIONS", "Allocation", "Drawn", "allocate", "design_points", "draw", "sample_size", "shares"]
+__all__ = [
+    "ALLOCATIONS",
+    "Allocation",
+    "Drawn",
+    "allocate",
+    "allocate_for",
+    "design_points",
+    "draw",
+    "expected_se",
+    "sample_size",
+    "shares",
+]
 
 Allocation = Literal["compromise", "proportional", "equal", "neyman"]
 ALLOCATIONS: Final[tuple[Allocation, ...]] = get_args(Allocation)
@@ -28,6 +39,7 @@ RARE: Final = 50
 """Points that a rare stratum gets by default; 50 to 100 is the advice."""
 _FEWEST = 2  # with one there is no variance
 _STRIP_PIXELS = 16 << 20
+_BY_ROUNDING = 1e-3  # relative: whole points are not the exact shares that a target is met by
 
 
 def sample_size(
@@ -35,8 +47,9 @@ def sample_size(
 ) -> float:
     """Points that a stratified sample needs for this standard error of overall accuracy; round up.
 
-    With one stratum it is the size of a simple random sample for a proportion: ``target_se`` is then the half width of
-    the wanted interval over 1.96.
+    That is for the best allocation, which is Neyman's; others need more, as `allocate_for` knows. With one stratum it
+    is the size of a simple random sample for a proportion: ``target_se`` is then the half width of the wanted interval
+    over 1.96.
 
     Args:
         weights: Shares of the strata in the map; they need not sum to 1.
@@ -57,6 +70,29 @@ def sample_size(
     if not target_se > 0:
         raise ParameterError(f"a standard error of {target_se} cannot be aimed at: give a positive one, such as 0.01")
     return float((share @ spread) ** 2 / (target_se**2 + (share @ spread**2) / population))
+
+
+def expected_se(points: Sequence[int], sizes: Sequence[int], users: Sequence[float]) -> float:
+    """Standard error of overall accuracy to be expected of a sample; that of strata without points is left out.
+
+    Args:
+        points: Of each stratum.
+        sizes: Pixels of the strata.
+        users: Expected user's accuracy of each.
+
+    Raises:
+        ParameterError: If an accuracy is outside 0 to 1.
+
+    Example:
+        >>> round(expected_se([75, 75, 162, 328], [20_000, 15_000, 320_000, 645_000], [0.7, 0.6, 0.9, 0.95]), 4)
+        0.0109
+
+    Reference: Cochran (1977), equation 5.6.
+    """
+    n, size, spread = np.array(points), np.array(sizes, dtype=np.float64), _spread(users)
+    drawn = n > 0
+    left = 1 / n[drawn] - 1 / size[drawn]
+    return math.sqrt(float((size[drawn] * spread[drawn]) ** 2 @ left)) / float(size.sum())
 
 
 def shares(method: Allocation, weights: Sequence[float], users: Sequence[float]) -> NDArray[np.float64]:
@@ -141,6 +177,56 @@ def allocate(
     largest = np.argsort(-(points - whole), kind="stable")
     whole[largest[: n - int(whole.sum())]] += 1
     return whole
+
+
+def allocate_for(
+    target_se: float,
+    sizes: Sequence[int],
+    *,
+    method: Allocation = "compromise",
+    users: Sequence[float],
+    minimum: int | None = None,
+) -> NDArray[np.int64]:
+    """The fewest points for each stratum, by this rule, that make this standard error of overall accuracy likely.
+
+    Args:
+        target_se: Standard error wanted.
+        sizes: Pixels of the strata.
+        method: As for `allocate`.
+        users: Expected user's accuracy of each.
+        minimum: As for `allocate`.
+
+    Raises:
+        ParameterError: If an accuracy is outside 0 to 1, or the target is not positive.
+
+    Example:
+        The 641 points of Olofsson et al. (2014) are for the best allocation:
+
+        >>> sizes, users = [20_000, 15_000, 320_000, 645_000], [0.7, 0.6, 0.9, 0.95]
+        >>> [int(allocate_for(0.01, sizes, method=m, users=users).sum()) for m in ("neyman", "compromise", "equal")]
+        [641, 689, 1164]
+    """
+    most, best = sum(sizes), sample_size(sizes, users, target_se=target_se, population=sum(sizes))
+
+    def tried(n: int) -> tuple[NDArray[np.int64], bool]:
+        points = allocate(n, sizes, method=method, users=users, minimum=minimum)
+        return points, expected_se(points.tolist(), sizes, users) <= target_se * (1 + _BY_ROUNDING)
+
+    fewest = sum(min(max(minimum or 0, _FEWEST), size) for size in sizes)
+    low = min(max(math.ceil(best), fewest, 1), most)
+    points, enough = tried(low)
+    high, step = low, 1
+    while not enough:  # all pixels leave no error
+        low, high, step = high, min(high + step, most), 2 * step
+        points, enough = tried(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        found, enough = tried(middle)
+        if enough:
+            points, high = found, middle
+        else:
+            low = middle
+    return points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

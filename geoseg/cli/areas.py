@@ -1,6 +1,8 @@
 """`geoseg areas`: the areas of a class map, with their uncertainty from a reference sample, or that sample."""
 
 import math
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
 
     from geoseg.area.population import MapTotals
     from geoseg.cli.talk import Talk
+    from geoseg.legend import Legend
 
 __all__ = ["areas"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ALLOCATIONS = ("compromise", "proportional", "equal", "neyman")
+_PAIR = re.compile(r"\s*(.+?)\s*=([^=,]+)(?:,|$)")  # names may have commas and equals signs
 _SAMPLINGS = ("stratified", "random", "post-stratified")
 _COUNTED = (
     "areas are counted pixels: classification errors bias them, and they have no uncertainty; "
@@ -68,9 +72,11 @@ def _design_options(command: F) -> F:
                      help="Points by stratum: rare ones a minimum and the rest by size; by size; equally; or by size "
                           "and expected spread."),
         click.option("--expected-accuracy", default="0.8", show_default=True, metavar="SHARE|NAME=SHARE,...",
-                     help="User's accuracy to plan with, for --target-se and neyman."),
+                     help="User's accuracy to plan with, for --target-se, neyman, and the standard error that is "
+                          "foretold."),
         click.option("--target-se", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), metavar="SE",
-                     help="Draw as many points as this standard error of overall accuracy takes, such as 0.01."),
+                     help="Draw as many points as this standard error of overall accuracy takes, such as 0.01, by "
+                          "the allocation chosen."),
         click.option("--design", type=click.IntRange(1), metavar="N",
                      help="Draw N points for labelling instead: a stratified random sample of the map's pixels."),
     ):  # fmt: skip
@@ -174,6 +180,10 @@ def _outputs(asked: dict[str, Any]) -> list[Path]:
         return []
     more = ("_matrix", "_summary") if asked["reference"] is not None else ()
     outputs = [path, *(path.with_name(f"{path.stem}{part}.csv") for part in more)]
+    if not path.parent.is_dir():  # better now than when all is counted
+        raise OutputError(
+            f"cannot write {printable(path)}: there is no folder {printable(path.parent)}; create it, then run again"
+        )
     for output in outputs:
         if output.exists() and not asked["overwrite"]:
             raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")
@@ -233,16 +243,18 @@ def _expect(held: "MapTotals", asked: dict[str, Any], outputs: list[Path], talk:
 
 def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
     """Points for labelling."""
-    from geoseg.area.design import allocate, design_points, draw, sample_size
+    from geoseg.area.design import allocate, allocate_for, design_points, draw, expected_se
     from geoseg.cli.show import show_table
     from geoseg.outputs.points import write_points
 
-    users = _expected_accuracies(asked["expected_accuracy"], held.legend.names)
+    users = _expected_accuracies(asked["expected_accuracy"], held.legend)
     pixels = held.pixels.tolist()
-    n: int = asked["design"] or 0
+    how_many: Any = {"method": asked["allocation"], "users": users, "minimum": asked["minimum"]}
     if asked["target_se"] is not None:
-        n = math.ceil(sample_size(pixels, users, target_se=asked["target_se"], population=sum(pixels)))
-    points = allocate(n, pixels, method=asked["allocation"], users=users, minimum=asked["minimum"])
+        points = allocate_for(asked["target_se"], pixels, **how_many)
+    else:
+        points = allocate(asked["design"], pixels, **how_many)
+    error = expected_se(points.tolist(), pixels, users)
     drawn = draw(held, points.tolist(), seed=asked["seed"])
     frame = design_points(held, drawn, seed=asked["seed"], blind=asked["blind"])
     path: Path = asked["output"]
@@ -256,9 +268,14 @@ def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
     }
     write_points(frame, path, metadata=how)
     told = "codes in place of classes" if asked["blind"] else "the map's class in stratum and class_name: hide them"
+    n = int(points.sum())
     talk.say(
         f"{n} points in {path}; label the column truth, by class value or name, without looking at the map; the file "
         f"has {told}{'' if asked['blind'] else ' while labelling, or use --blind'}"
+    )
+    talk.say(
+        f"if the user's accuracies are as expected ({printable(asked['expected_accuracy'])}), the standard error of "
+        f"overall accuracy will be {error:.4f}"
     )
     talk.say(f"then: geoseg areas {_with_reference(held.raster.href, path)}")
     if not asked["quiet"]:
@@ -273,33 +290,35 @@ def _with_reference(href: str, points: Path) -> str:
     with open_raster(href) as dataset:
         change = dataset.tags().get("GEOSEG_STRATA_OF")
     if change is None:
-        return f"{href} --reference {points}"
-    # strata of geoseg change are no classes: labels are those of the change map beside them
-    return f"{printable(Path(href).with_name(Path(change).name))} --reference {points} --strata {href}"
+        words = [href, "--reference", str(points)]
+    else:  # strata of geoseg change are no classes: labels are those of the change map beside them
+        beside = str(Path(href).with_name(Path(change).name))
+        words = [beside, "--reference", str(points), "--strata", href]
+    return printable(shlex.join(words))
 
 
-def _expected_accuracies(text: str, names: tuple[str, ...]) -> list[float]:
-    """``0.8``, or ``water=0.95,forest=0.9`` with 0.8 for the classes not named."""
-    found = dict.fromkeys(names, 0.8)
+def _expected_accuracies(text: str, legend: "Legend") -> list[float]:
+    """``0.8``, or ``water=0.95,forest=0.9`` by names or values of classes, with 0.8 for those not named."""
+    names = {name.casefold(): i for i, name in enumerate(legend.names)}
+    known = {str(number): i for i, number in enumerate(legend.class_ids)} | names
+    found = [0.8] * len(legend)
+    pairs = list(_PAIR.finditer(text))
     try:
-        if "=" not in text:
-            return [float(text)] * len(names)
-        for part in text.split(","):
-            name, _, share = part.rpartition("=")
-            match = [n for n in names if n.casefold() == name.strip().casefold()]
-            if not match:
-                raise ParameterError(
-                    f"--expected-accuracy names {printable(name)!r}, which is no class of the map: "
-                    f"{', '.join(map(printable, names))}"
-                )
-            found[match[0]] = float(share)
+        if "".join(pair[0] for pair in pairs) != text:
+            return [float(text)] * len(legend)
+        given = [(pair[1], float(pair[2])) for pair in pairs]
     except ValueError as error:
-        if isinstance(error, ParameterError):
-            raise
         raise ParameterError(
             f"--expected-accuracy {printable(text)!r} is not understood: write 0.8, or water=0.95,forest=0.9"
         ) from error
-    return list(found.values())
+    for name, share in given:
+        if name.casefold() not in known:
+            raise ParameterError(
+                f"--expected-accuracy names {printable(name)!r}, which is no class of the map: "
+                f"{', '.join(map(printable, legend.names))}"
+            )
+        found[known[name.casefold()]] = share
+    return found
 
 
 def _give(table: "pd.DataFrame", outputs: list[Path], *more: "pd.DataFrame") -> None:

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.area.design import ALLOCATIONS, allocate, design_points, draw, sample_size, shares
+from geoseg.area.design import (
+    ALLOCATIONS,
+    Allocation,
+    allocate,
+    allocate_for,
+    design_points,
+    draw,
+    expected_se,
+    sample_size,
+    shares,
+)
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.population import MapTotals, map_totals
 from geoseg.errors import ParameterError, SceneError
@@ -72,6 +82,29 @@ def test_one_stratum_is_a_simple_random_sample_for_an_interval(example: dict[str
     assert n == pytest.approx(example["expected"]["n_exact"], rel=1e-9)
 
 
+@pytest.mark.parametrize("method", ALLOCATIONS)
+@pytest.mark.parametrize("target", [0.004, 0.02, 0.3])
+def test_the_points_for_a_target_are_the_fewest_that_meet_it(method: Allocation, target: float) -> None:
+    sizes, users = [700, 0, 40_000, 900], [0.5, 0.8, 0.98, 0.7]
+    points = allocate_for(target, sizes, method=method, users=users, minimum=3)
+    assert (points >= np.minimum(sizes, 3)).all()
+    assert expected_se(points.tolist(), sizes, users) <= target * 1.001
+    n = int(points.sum())
+    if n > 9:
+        fewer = allocate(n - 1, sizes, method=method, users=users, minimum=3)
+        assert expected_se(fewer.tolist(), sizes, users) > target
+
+
+def test_the_error_expected_is_that_of_samples_drawn() -> None:
+    rng, sizes, users, points = np.random.default_rng(4), [400, 1600], [0.6, 0.9], [40, 90]
+    right = [np.arange(size) < user * size for size, user in zip(sizes, users, strict=True)]
+    drawn = [
+        sum(rng.choice(r, n, replace=False).mean() * len(r) for r, n in zip(right, points, strict=True)) / sum(sizes)
+        for _ in range(3000)
+    ]
+    assert np.std(drawn) == pytest.approx(expected_se(points, sizes, users), rel=0.05)
+
+
 def test_a_small_population_needs_fewer_points() -> None:
     free = sample_size([1], [0.5], target_se=0.05)
     assert sample_size([1], [0.5], target_se=0.05, population=1000) == pytest.approx(free / (1 + free / 1000))
@@ -123,6 +156,7 @@ def test_allocations_by_rule() -> None:
         (lambda: sample_size([1], [0.8], target_se=0), "standard error of 0 cannot be aimed at"),
         (lambda: sample_size([1], [1.8], target_se=0.1), "expected accuracies 1.8: give shares from 0 to 1"),
         (lambda: shares(cast("Any", "fair"), [1], [0.8]), "no allocation 'fair': choose one of compromise"),
+        (lambda: allocate_for(0.1, [9], users=[float("nan")]), "expected accuracies nan: give shares from 0 to 1"),
         (lambda: allocate(11, [4, 6], users=[0.8, 0.8]), "11 points cannot be drawn from 10 pixels"),
     ],
 )

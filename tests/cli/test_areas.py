@@ -165,6 +165,25 @@ def test_design_options_do_what_they_say(map_path: Path, tmp_path: Path, geoseg_
     assert sum(design("--target-se", 0.02)) == np.ceil(free / (1 + free / sizes.sum()))
     fewer = 0.09 / 0.02**2
     assert sum(design("--target-se", 0.02, "--expected-accuracy", 0.9)) == np.ceil(fewer / (1 + fewer / sizes.sum()))
+    # other allocations take more than the best, and each stratum has a variance
+    assert sum(design("--target-se", 0.02, "--allocation", "equal")) > free
+    assert design("--target-se", 0.3) == [2, 2, 2]
+
+
+def test_classes_with_commas_in_their_names_can_be_given_accuracies(tmp_path: Path, geoseg_command: Command) -> None:
+    path = write_map(tmp_path / "map.tif", mapped())
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(CLASSES="1=Developed, Open 2=Developed, High=Low 3=Bare")
+    sizes = np.array([(mapped() == v).sum() for v in (1, 2, 3)])
+    given = "developed, open=0.5,Developed, High=Low=0.6,3=0.99"
+    words = ["--design", 300, "--allocation", "neyman", "--expected-accuracy", given, "-o", tmp_path / "p.gpkg"]
+    ended = geoseg_command("areas", path, *words)
+    spread = sizes * np.sqrt([0.25, 0.24, 0.0099])
+    points = drawn_points(ended)
+    np.testing.assert_allclose(points, 300 * spread / spread.sum(), atol=1)
+    expected = np.sqrt((spread**2 * (1 / np.array(points) - 1 / sizes)).sum()) / sizes.sum()
+    said = next(line for line in ended.err.splitlines() if "standard error of overall accuracy will be" in line)
+    assert float(said.rsplit(" ", 1)[1]) == pytest.approx(expected, rel=0.01)
 
 
 def test_reference_options_do_what_they_say(map_path: Path, tmp_path: Path, geoseg_command: Command) -> None:
@@ -266,6 +285,8 @@ def test_a_terminal_gets_framed_tables_with_the_matrix(
         (["--design", 60, "-o", "p.gpkg", "--minimum", 50], "ask for 150 points or more"),
         (["--design", 60, "-o", "p.gpkg", "--expected-accuracy", "moor=1"], "'moor', which is no class of the map"),
         (["--design", 60, "-o", "p.gpkg", "--expected-accuracy", "high"], "'high' is not understood"),
+        (["--design", 60, "-o", "p.gpkg", "--expected-accuracy", "class 1=,"], "'class 1=,' is not understood"),
+        (["--design", 60, "-o", "p.gpkg", "--expected-accuracy", "1.4"], "expected accuracies 1.4"),
         (["--probabilities", "no.tif"], "no.tif: cannot be read"),
         (["-o", "nowhere/a.csv"], "there is no folder nowhere"),
     ],
