@@ -30,6 +30,16 @@ _MARGIN = 0.5  # around the raster, in its sides: what lies further cannot reach
 _ROUNDS = 12
 _SURE = 3
 _MOST_VERTICES = 50_000_000
+_UNROLLED = {
+    "Popular Visualisation Pseudo Mercator",
+    "Mercator (variant A)",
+    "Mercator (variant B)",
+    "Equidistant Cylindrical",
+    "Equidistant Cylindrical (Spherical)",
+    "Lambert Cylindrical Equal Area",
+    "Lambert Cylindrical Equal Area (Spherical)",
+}
+"""EPSG's names of the methods whose x is longitude times a number."""
 _EARTH_M2 = 510_065_621_724_088.4
 _GEODESIC_M = 1000.0  # between a map's straight line of this length and its geodesic lies less than a square metre
 
@@ -155,8 +165,26 @@ class _Onto:
 
 
 def _full_turn(crs: "CRS") -> float | None:
-    """A full turn in the units of a geographic CRS; None for any other."""
-    return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor) if crs.is_geographic else None
+    """A full turn of longitude in the units of a geographic CRS, or of a map on which it is a step along x alone.
+
+    None for any other. A raster in Web Mercator may go on beyond the antimeridian, where PROJ's coordinates do not.
+    """
+    if crs.is_geographic:
+        return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
+    operation = crs.coordinate_operation
+    if operation is None or operation.method_name not in _UNROLLED:
+        return None
+    from pyproj import Transformer
+
+    geodetic = crs.geodetic_crs
+    middle = next((p for p in operation.params if p.name == "Longitude of natural origin"), None)
+    if geodetic is None or middle is None:
+        return None
+    quarter = math.pi / 2 / float(geodetic.axis_info[0].unit_conversion_factor)
+    origin = middle.value * middle.unit_conversion_factor / float(geodetic.axis_info[0].unit_conversion_factor)
+    x, _ = Transformer.from_crs(geodetic, crs, always_xy=True).transform([origin - quarter, origin + quarter], [0, 0])
+    turn = 2 * (x[1] - x[0])
+    return float(turn) if math.isfinite(turn) and turn > 0 else None
 
 
 def _mapped(geometries: NDArray[Any], mapping: Any) -> NDArray[Any]:

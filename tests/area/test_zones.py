@@ -305,6 +305,22 @@ def test_zones_across_the_antimeridian_on_maps_across_it() -> None:
     assert zone_areas(far, zones([metres], 32660)).table.area_m2[0] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:6933", "EPSG:3994"])
+def test_zones_on_a_cylindrical_map_that_goes_on_beyond_its_edge(crs: str) -> None:
+    onto = Transformer.from_crs(4326, crs, always_xy=True)
+    origin, middle = (onto.transform(lon, -18)[0] for lon in (0, 100))
+    per_degree = (middle - origin) / 100
+    geobox = GeoBox((80, 100), Affine(1000, 0, origin + 179.8 * per_degree, 0, -1000, onto.transform(0, -17)[1]), crs)
+    # of Fiji, cut at 180 as GeoJSON has it, and beyond it only
+    both = shapely.multipolygons([shapely.box(179.85, -17.5, 180, -17.2), shapely.box(-180, -17.5, -179.9, -17.2)])
+    beyond = shapely.box(-179.98, -17.4, -179.8, -17.3)
+    found = zone_areas(wrap_xr(np.ones((80, 100), np.uint8), geobox, nodata=255), zones([both, beyond], 4326))
+    assert not found.notes
+    geodesic = geodesic_areas(np.array([both, beyond], dtype=object), CRS(4326))
+    np.testing.assert_allclose(found.table.area_m2, geodesic, rtol=1e-4)  # its edges are other lines
+    np.testing.assert_allclose(found.table.covered_percent, 100)
+
+
 def test_a_zone_that_crosses_the_edge_of_a_world_map_is_refused_by_name() -> None:
     world = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
     onto = Transformer.from_crs(4326, 32660, always_xy=True)
