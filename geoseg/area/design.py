@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.population import MapTotals
+from geoseg.area.turns import beside
 from geoseg.errors import ParameterError, SceneError, printable
 from geoseg.scene.class_raster import ClassRaster, ClassReader
 
@@ -308,6 +309,7 @@ def design_points(held: MapTotals, drawn: Drawn, *, seed: int, blind: bool = Fal
     t = box.transform
     x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
     lon, lat = Transformer.from_crs(box.crs.proj, 4326, always_xy=True).transform(x, y)
+    lon = np.where(np.abs(lon) > 180, beside(lon, 0.0, 360.0), lon)
     columns: dict[str, Any] = {
         "id": np.arange(1, len(order) + 1),
         "truth": pd.Series([None] * len(order), dtype=object),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sample import listed
+from geoseg.area.turns import beside, full_turn
 from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.errors import InputError, printable
 from geoseg.legend import Legend
@@ -119,17 +120,32 @@ class Places:
 
 
 def places_of(x: NDArray[np.float64], y: NDArray[np.float64], geobox: "GeoBox") -> Places:
-    """The pixels that contain points; one on an edge belongs to the pixel that begins there."""
-    inverse = ~geobox.transform
-    with np.errstate(invalid="ignore"):
-        col = np.floor(inverse.a * x + inverse.b * y + inverse.c)
-        row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
-        inside = (row >= 0) & (col >= 0) & (row < geobox.shape[0]) & (col < geobox.shape[1])
+    """The pixels that contain points; one on an edge belongs to the pixel that begins there.
+
+    A point that is outside is looked for a turn of longitude further, too: maps go on beyond the antimeridian, or count
+    from 0 to 360 degrees.
+    """
+    inside, row, col = _pixels(x, y, geobox)
+    turn = None if geobox.crs is None or inside.all() else full_turn(geobox.crs.proj)
+    if turn is not None:
+        middle, _ = geobox.transform @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
+        inside, row, col = _pixels(np.where(inside, x, beside(x, middle, turn)), y, geobox)
     return Places(
         inside=inside,
         row=np.where(inside, row, 0).astype(np.int64),
         col=np.where(inside, col, 0).astype(np.int64),
     )
+
+
+def _pixels(
+    x: NDArray[np.float64], y: NDArray[np.float64], geobox: "GeoBox"
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Whether points are on the grid, and their rows and columns."""
+    inverse = ~geobox.transform
+    with np.errstate(invalid="ignore"):
+        col = np.floor(inverse.a * x + inverse.b * y + inverse.c)
+        row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
+        return (row >= 0) & (col >= 0) & (row < geobox.shape[0]) & (col < geobox.shape[1]), row, col
 
 
 def classes_at(raster: ClassRaster, places: Places) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ A straight edge of a zone is a curve on another map. Edges get as many vertices 
 `DEVIATION_PX` from its curve; an area is off by less than that times the length of its outline.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.coverage import polygonal
+from geoseg.area.turns import beside, full_turn
 from geoseg.area.zones import Zones, listed
 from geoseg.errors import ParameterError, printable
 
@@ -30,16 +30,6 @@ _MARGIN = 0.5  # around the raster, in its sides: what lies further cannot reach
 _ROUNDS = 12
 _SURE = 3
 _MOST_VERTICES = 50_000_000
-_UNROLLED = {
-    "Popular Visualisation Pseudo Mercator",
-    "Mercator (variant A)",
-    "Mercator (variant B)",
-    "Equidistant Cylindrical",
-    "Equidistant Cylindrical (Spherical)",
-    "Lambert Cylindrical Equal Area",
-    "Lambert Cylindrical Equal Area (Spherical)",
-}
-"""EPSG's names of the methods whose x is longitude times a number."""
 _EARTH_M2 = 510_065_621_724_088.4
 _GEODESIC_M = 1000.0  # between a map's straight line of this length and its geodesic lies less than a square metre
 
@@ -83,7 +73,7 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
     geometries = zones.geometries[zone]
     whole = np.ones(len(zone), dtype=np.bool_)
     if zones.crs == crs:
-        turn = _full_turn(crs)
+        turn = full_turn(crs)
         pieces = _mapped(geometries, lambda x, y: (x, y))
     else:
         try:
@@ -97,7 +87,7 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
         whole = shapely.equals_identical(near, geometries)
         there = ~shapely.is_empty(near)
         zone, near, whole = zone[there], near[there], whole[there]
-        turn = _full_turn(crs)
+        turn = full_turn(crs)
         middle = geobox.transform @ (width / 2, height / 2)
         around = _Onto(onto=onto, turn=turn, middle=float(middle[0]))
         pieces = _densified(near, around, to_pixels, zones, zone)
@@ -159,32 +149,8 @@ class _Onto:
     def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         u, v = self.onto.transform(x, y)
         if self.turn is not None:
-            with np.errstate(invalid="ignore"):  # infinite where there is no way
-                u = u - self.turn * np.round((u - self.middle) / self.turn)
+            u = beside(u, self.middle, self.turn)
         return u, v
-
-
-def _full_turn(crs: "CRS") -> float | None:
-    """A full turn of longitude in the units of a geographic CRS, or of a map on which it is a step along x alone.
-
-    None for any other. A raster in Web Mercator may go on beyond the antimeridian, where PROJ's coordinates do not.
-    """
-    if crs.is_geographic:
-        return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
-    operation = crs.coordinate_operation
-    if operation is None or operation.method_name not in _UNROLLED:
-        return None
-    from pyproj import Transformer
-
-    geodetic = crs.geodetic_crs
-    middle = next((p for p in operation.params if p.name == "Longitude of natural origin"), None)
-    if geodetic is None or middle is None:
-        return None
-    quarter = math.pi / 2 / float(geodetic.axis_info[0].unit_conversion_factor)
-    origin = middle.value * middle.unit_conversion_factor / float(geodetic.axis_info[0].unit_conversion_factor)
-    x, _ = Transformer.from_crs(geodetic, crs, always_xy=True).transform([origin - quarter, origin + quarter], [0, 0])
-    turn = 2 * (x[1] - x[0])
-    return float(turn) if math.isfinite(turn) and turn > 0 else None
 
 
 def _mapped(geometries: NDArray[Any], mapping: Any) -> NDArray[Any]:
@@ -220,7 +186,7 @@ def _near(geometries: NDArray[Any], zones_crs: "CRS", geobox: "GeoBox", onto: "T
         )
     except ProjError:
         return geometries
-    turn = _full_turn(zones_crs)
+    turn = full_turn(zones_crs)
     if turn is not None and left > right:  # the raster is across the antimeridian
         right += turn
     if not np.isfinite([left, bottom, right, top]).all():
@@ -330,7 +296,7 @@ def _owners(
 
 
 def _notes(zones: Zones) -> tuple[str, ...]:
-    turn = _full_turn(zones.crs)
+    turn = full_turn(zones.crs)
     if turn is None or not len(zones):
         return ()
     parts, zone = shapely.get_parts(zones.geometries, return_index=True)

@@ -30,6 +30,7 @@ from geoseg.scene.class_raster import open_class_raster
 
 UTM = Affine(10, 0, 600_000, 0, -10, 5_000_000)
 DEGREES = Affine(0.5, 0, 5, 0, -0.5, 60)
+SEAM = Affine(1, 0, 170, 0, -1, 9)
 WriteMap = Callable[..., Path]
 
 
@@ -252,6 +253,13 @@ def test_points_lie_on_pixel_centres_and_carry_their_weights(write_map: WriteMap
     assert sizes.stratum_px.tolist() == held.pixels.tolist()
     assert sizes.stratum_m2.tolist() == held.areas_m2.tolist()
     assert not points.stratum.is_monotonic_increasing  # the order tells nothing
+
+
+def test_the_longitudes_of_points_are_those_of_every_map(write_map: WriteMap) -> None:
+    held = map_totals(open_class_raster(write_map("a.tif", some_classes(20, 40), transform=SEAM, crs=4326)))
+    points = design_points(held, draw(held, [40, 40, 0], seed=1), seed=1)
+    assert points.lon.max() < 180 < points.geometry.x.max() < 210
+    np.testing.assert_allclose((points.geometry.x - points.lon) % 360, 0, atol=1e-9)
 
 
 def test_blind_points_do_not_tell_the_class_of_the_map(write_map: WriteMap) -> None:

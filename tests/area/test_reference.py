@@ -12,6 +12,8 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geoseg.area.assess import Assessment, assess
 from geoseg.area.estimate import estimate_areas
@@ -136,6 +138,22 @@ def test_a_point_on_an_edge_belongs_to_the_pixel_that_begins_there(held: MapTota
     places = places_of(np.array([5, 45, 5.5, 4.999, np.inf]), np.array([60, 30, 59.5, 60, np.nan]), held.raster.geobox)
     assert places.inside.tolist() == [True, False, True, False, False]
     assert (places.row[2], places.col[2]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("west", "crs"), [(175, "EPSG:4326"), (0, "EPSG:4326"), (-185, "EPSG:4326"), (19e6, "EPSG:3857")]
+)
+def test_points_are_found_on_maps_that_count_longitudes_otherwise(west: float, crs: str) -> None:
+    pixel = 3.6 if crs == "EPSG:4326" else 50_000
+    geobox = GeoBox((40, 100), Affine(pixel, 0, west, 0, -pixel, 20 * pixel), crs)
+    row, col = (i.ravel() for i in np.indices(geobox.shape)[:, 5:35])
+    x, y = west + pixel * (col + 0.5), (19.5 - row) * pixel
+    lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+    lon = (lon + 180) % 360 - 180  # as every file of points has it
+    places = places_of(*Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat), geobox)
+    assert places.inside.all()
+    assert (places.row == row).all()
+    assert (places.col == col).all()
 
 
 def test_an_assessment_is_the_estimate_of_its_points(held: MapTotals, write_points: WritePoints) -> None:
