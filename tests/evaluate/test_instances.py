@@ -173,7 +173,7 @@ def test_intervals_of_objects_are_from_scenes_and_say_nothing_of_one() -> None:
         assert (between.low, between.high) == pytest.approx((known[name], known[name]))
         assert 0 < several[name].low < several[name].high < 1
         assert np.isnan([one[name].low, one[name].high]).all()
-    # one draw in sixteen has the worst scene and that without the class alone: more than the fortieth below the interval
+    # one draw in seventeen has nothing but the worst scene and that without the class: more than the fortieth below
     worst, best = (object_scores([scene(10, right)]).ap50 for right in (2, 9))
     assert (several["ap50"].low, several["ap50"].high) == pytest.approx((worst, best))
 
