@@ -214,11 +214,13 @@ def legend_of_all(
     if by_value and any(named):
         nameless = [name for name, has in zip(names, named, strict=True) if not has]
         notes.append(f"classes are matched by value: {_listed(nameless)} has no names for them")
+    if by_value:
+        strangers = [i for i in _strangers(own, shared) if not named[i]]
+        # of two maps without names that have nothing in common, one is told of
         notes += [
             f"warning: no value of {names[i]} ({_listed(str(v) for v in legends[i].values)}) is one of another map: "
             "if they mean the same in other numbers, say which is which with a crosswalk"
-            for i in _strangers(own, shared)
-            if not named[i]
+            for i in (strangers if len(own) > 2 or any(named) else strangers[:1])
         ]
     for mine, name in zip(own, names, strict=True):
         alone = [c.name for k, c in mine.items() if k not in shared]

@@ -68,7 +68,9 @@ def evaluate_map(
     """
     one = _source("the prediction", prediction, legend, confidence)
     if isinstance(reference, str | os.PathLike) and is_vector(os.fspath(reference)):
-        two = read_vector_reference(os.fspath(reference), column=class_column, elsewhere=elsewhere).on(one.geobox)
+        vectors = read_vector_reference(os.fspath(reference), column=class_column, elsewhere=elsewhere)
+        vectors.check_names(one, matching or Matching())
+        two = vectors.on(one.geobox)
     else:
         two = _source("the reference", reference, reference_legend, None)
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:

@@ -22,6 +22,7 @@ from geoseg.area.zone_grid import place_zones
 from geoseg.area.zones import Zones, zones_of
 from geoseg.change.maps import ClassSource
 from geoseg.errors import InputError, ParameterError, printable
+from geoseg.evaluate.plan import Matching
 from geoseg.inference.lattice import Block
 from geoseg.legend import NODATA, Legend, LegendClass, default_color
 from geoseg.scene.ogr_path import ogr_path
@@ -84,6 +85,21 @@ class VectorReference:
             has_confidence=False,
             extend=extend,
         )
+
+    def check_names(self, prediction: ClassSource, matching: Matching) -> None:
+        """Refuse a prediction of values alone where these are names: nothing says which value is which name.
+
+        Raises:
+            ParameterError: If that is so, and no crosswalk says it.
+        """
+        if self.named and not prediction.named and not matching.crosswalk:
+            names = ", ".join(printable(n) for n in self.legend.names[:10])
+            values = ", ".join(map(str, prediction.legend.class_ids[:10]))
+            raise ParameterError(
+                f"the classes of {self.name} are names ({names}), and {prediction.name} has values without names "
+                f"({values}): say which is which with --crosswalk, give names with --legend, or a --class-column of "
+                "values"
+            )
 
     def _polygons(self, geobox: GeoBox) -> "PolygonPixels":
         assert self.zones is not None

@@ -248,6 +248,7 @@ def _score(pair: ScoredPair, vectors: VectorReference | None, options: EvaluateO
     said = [f"the prediction: {note}" for note in raster.notes]
     if pair.reference is None:
         assert vectors is not None
+        vectors.check_names(mapped, options.matching)
         truth = vectors.on(raster.geobox)
     else:
         labels = open_class_raster(pair.reference.classes, legend=options.legend)

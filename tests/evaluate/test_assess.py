@@ -195,6 +195,34 @@ def test_a_reference_of_polygons_is_set_on_the_grid_of_the_prediction(truth: NDA
     assert found.scores.accuracy == pytest.approx((inside == 2).sum() / (inside != 255).sum())
 
 
+def test_names_of_polygons_are_not_guessed_for_values_without_names(truth: NDArray[np.uint8], tmp_path: Path) -> None:
+    left, top = UTM @ (20, 10)
+    shapes = [shapely.box(left, top - 300, left + 250, top), shapely.box(left + 250, top - 300, left + 500, top)]
+    # the order of the file would call grass 1 and water 2
+    gpd.GeoDataFrame({"class": ["grass", "water"]}, geometry=shapes, crs=32633).to_file(tmp_path / "p.gpkg")
+    bare = as_map(truth, legend=None)
+    with pytest.raises(
+        ParameterError, match=r"are names \(grass, water\).*values without names \(1, 2, 3, 4\).*--crosswalk"
+    ):
+        geoseg.evaluate_map(bare, tmp_path / "p.gpkg")
+    rows = tuple(CrosswalkRow(side="after", source=str(value), target=name) for value, name in enumerate(NAMES, 1))
+    told = geoseg.evaluate_map(bare, tmp_path / "p.gpkg", matching=Matching(crosswalk=rows))
+    named = geoseg.evaluate_map(as_map(truth), tmp_path / "p.gpkg")
+    assert (
+        told.class_table().set_index("class_name").iou.to_dict()
+        == named.class_table().set_index("class_name").iou.to_dict()
+    )
+
+
+def test_values_without_names_that_have_nothing_in_common_are_warned_of(truth: NDArray[np.uint8]) -> None:
+    other = np.where(truth == 255, 255, truth + 10).astype(np.uint8)
+    found = geoseg.evaluate_map(as_map(other, legend=None), as_map(truth, legend=None))
+    assert found.scores.accuracy == 0
+    assert "warning: no value of the reference (1, 2, 3, 4) is one of another map" in " ".join(found.scenes[0].notes)
+    plain = geoseg.evaluate_map(as_map(mistaken(truth), legend=None), as_map(truth, legend=None))
+    assert "warning" not in " ".join(plain.scenes[0].notes)
+
+
 def test_maps_apart_and_maps_without_a_common_pixel_are_refused(truth: NDArray[np.uint8]) -> None:
     far = as_map(truth, transform=Affine(10, 0, 900_000, 0, -10, 5_000_000))
     with pytest.raises(InputError, match="do not overlap"):
