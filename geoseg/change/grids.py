@@ -51,8 +51,7 @@ def align(before: GeoBox, after: GeoBox, *, names: tuple[str, str] = ("the first
     """
     placed, window, notes = _placed(before, after, names)
     top, left, bottom, right = window
-    if _is_part(window, before, [(placed, after)]):
-        notes = (*notes, _common_part(window, before, names[0]))
+    notes = (*notes, *_common_part(window, [(Shifted(row_off=0, col_off=0), before), (placed, after)], names))
     common = before[top:bottom, left:right]
     return Alignment(geobox=common, row_off=top, col_off=left, after=_from(placed, window, common), notes=notes)
 
@@ -88,8 +87,7 @@ def align_all(
             )
         found.append((placed, grid))
         notes += said
-    if _is_part(window, first, found):
-        notes = (*notes, _common_part(window, first, names[0]))
+    notes = (*notes, *_common_part(window, [(Shifted(row_off=0, col_off=0), first), *found], names))
     common = first[window[0] : window[2], window[1] : window[3]]
     every: list[Shifted | Sampled] = [Shifted(row_off=0, col_off=0), *(placed for placed, _ in found)]
     return common, tuple(_from(placed, window, common) for placed in every), notes
@@ -134,16 +132,21 @@ def _from(placed: Shifted | Sampled, window: _Window, common: GeoBox) -> Shifted
     return Shifted(row_off=placed.row_off + window[0], col_off=placed.col_off + window[1])
 
 
-def _is_part(window: _Window, first: GeoBox, others: Sequence[tuple[Shifted | Sampled, GeoBox]]) -> bool:
-    """Whether the common area leaves out a part of the first map, or of another on its grid."""
-    shape = window[2] - window[0], window[3] - window[1]
-    same = [grid for placed, grid in others if isinstance(placed, Shifted)]
-    return any(shape != (int(grid.shape[0]), int(grid.shape[1])) for grid in (first, *same))
-
-
-def _common_part(window: _Window, first: GeoBox, name: str) -> str:
-    part = f"{window[2] - window[0]} x {window[3] - window[1]} px of {name}"
-    return f"only the common area is compared: {part}, which has {first.shape[0]} x {first.shape[1]} px"
+def _common_part(
+    window: _Window, maps: Sequence[tuple[Shifted | Sampled, GeoBox]], names: Sequence[str]
+) -> tuple[str, ...]:
+    """What to say where the common area leaves out a part of the first map, or of another on its grid."""
+    height, width = window[2] - window[0], window[3] - window[1]
+    shapes = {
+        name: (int(grid.shape[0]), int(grid.shape[1]))
+        for (placed, grid), name in zip(maps, names, strict=True)
+        if isinstance(placed, Shifted)
+    }
+    larger = [f"{name} has {h} x {w} px" for name, (h, w) in shapes.items() if (h, w) != (height, width)]
+    if not larger:
+        return ()
+    more = f", and {len(larger) - 3} more are larger" if len(larger) > 3 else ""
+    return (f"only the common area is compared, {height} x {width} px of {names[0]}: {', '.join(larger[:3])}{more}",)
 
 
 def _is_same_crs(before: GeoBox, after: GeoBox) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import ParameterError
+from geoseg.errors import ParameterError, printable
 from geoseg.evaluate.bootstrap import Interval, intervals, intervals_of_sums
 from geoseg.evaluate.border_sums import N_BORDER_SUMS
 from geoseg.evaluate.boundary import BorderScores, border_scores
@@ -166,7 +166,19 @@ class Evaluation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has to be said of the intervals."""
+        """What has to be said of the intervals, and of zones."""
+        bare = np.flatnonzero(self._by_zone()[..., 0].sum(axis=(1, 2)) == 0)
+        if not len(bare):
+            return self._of_intervals
+        names = ", ".join(printable(str(self.zone_ids[i])) for i in bare[:_FEW])
+        more = f" and {len(bare) - _FEW} more" if len(bare) > _FEW else ""
+        return (
+            *self._of_intervals,
+            f"no pixel of the maps lies in {len(bare)} of {len(self.zone_ids)} zones: {names}{more}",
+        )
+
+    @property
+    def _of_intervals(self) -> tuple[str, ...]:
         n, percent = len(self._units().agreed), f"{100 * self.level:g} %"
         if len(self.scenes) == 1:
             side = self.scenes[0].plan.unit_px
@@ -318,10 +330,12 @@ class Evaluation:
         reference, those on the zone's border by the part inside), ``accuracy`` and ``miou`` of the whole, and the
         columns of `class_table` from ``iou`` to ``bias_pct`` of the class.
         """
-        if not self.zone_ids:
-            return None
+        return zone_table_of(self.legend, self.zone_ids, self._by_zone()) if self.zone_ids else None
+
+    def _by_zone(self) -> NDArray[np.float64]:
+        """(zones, K, K, 2) pixels and square metres of all scenes."""
         total = np.zeros((len(self.zone_ids), len(self.legend), len(self.legend), 2))
         for i, s in enumerate(self.scenes):
             if s.by_zone is not None:
                 total[:, self.places[i][:, None], self.places[i]] += s.by_zone
-        return zone_table_of(self.legend, self.zone_ids, total)
+        return total

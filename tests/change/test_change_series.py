@@ -213,7 +213,7 @@ def test_other_grids_and_legends_are_brought_together_and_said_aloud() -> None:
     np.testing.assert_array_equal(found.classes.values, VALUES[np.stack([shifted] * 3)])
     said = " ".join(found.notes)
     assert "map 2 has another grid" in said
-    assert "only the common area is compared: 50 x 40 px of map 1, which has 60 x 60 px" in said
+    assert "only the common area is compared, 50 x 40 px of map 1: map 1 has 60 x 60 px" in said
     assert "map 3 lies 0.00 px" in said
 
 

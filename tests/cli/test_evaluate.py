@@ -113,6 +113,9 @@ def test_zones_count_what_is_inside_them(lots: Path, tmp_path: Path, geoseg_comm
     words = ("evaluate", lots / "maps", lots / "labels", "--zones", tmp_path / "zones.gpkg", "--zone-id", "name")
     assert geoseg_command(*words, "-o", out).code == 0
     table = pd.read_csv(out / "e_zones.csv").set_index(["zone", "class_name"])
+    assert "of the maps lies in" not in geoseg_command(*words, "-o", out, "--overwrite").err
+    outside = geoseg_command("evaluate", lots / "maps/south.tif", lots / "labels/south_label.tif", *words[3:])
+    assert "no pixel of the maps lies in 2 of 2 zones: west, east" in outside.err
     truth, mapped = pixels(lots, "mid")
     for name, part in (("west", np.s_[:, :30]), ("east", np.s_[:, 30:])):
         expected = matrix(truth[part], mapped[part])
