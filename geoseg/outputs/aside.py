@@ -30,6 +30,9 @@ __all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "publish", "sha25
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_SAID_WHEN_FULL = ("no transaction is active", "disk is full")  # SQLite
+_SAID_OF_ANY_FAILURE = "Unexpected I/O failure"  # FlatGeobuf
+_LIKELY_FULL = 1 << 30
 _NEARLY_FULL = 1 << 20  # with fewer bytes free than this, or than were written, a failure is put down to the disk
 
 
@@ -142,8 +145,9 @@ class Aside:
             free = shutil.disk_usage(self.path.parent).free
         except OSError:  # the folder went away: the message says enough
             return message
-        # SQLite gives the room back before it fails to say why
-        full = _errno_of(error) in _FULL or "no transaction is active" in message
+        # SQLite and FlatGeobuf give the room back before they fail to say why
+        full = _errno_of(error) in _FULL or any(said in message for said in _SAID_WHEN_FULL)
+        full |= _SAID_OF_ANY_FAILURE in message and free < _LIKELY_FULL
         if not full and free >= max(_NEARLY_FULL, written):
             return message
         return (

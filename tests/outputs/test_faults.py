@@ -109,6 +109,18 @@ def _try(write: Writer, path: Path) -> Published | Part | OutputError:
         return error
 
 
+@pytest.mark.parametrize("name", ["s.fgb", "s.gpkg"])
+def test_a_disk_that_was_full_is_named_though_the_driver_gave_the_room_back(
+    name: str, legend: Legend, small_disk: Callable[[int], Path]
+) -> None:
+    """The features of a batch pass what the disk has, which is more than counts for nearly full by itself."""
+    turns = np.linspace(0, 2 * np.pi, 4000)
+    circle = shapely.polygons(np.column_stack([np.cos(turns), np.sin(turns)]))
+    many = gpd.GeoDataFrame({"class_id": np.ones(60, np.int32)}, geometry=[circle] * 60, crs=32633)
+    with pytest.raises(OutputError, match=r"is nearly full \(.*free more than that or choose another output folder"):
+        write_polygons(many, small_disk(3000) / name, format=name[2:], legend=legend)
+
+
 def test_a_full_disk_leaves_the_old_file(writers: dict[str, Writer], small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(300)
     (disk / "s_confidence.tif").write_text("old")
