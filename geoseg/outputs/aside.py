@@ -25,11 +25,17 @@ from geoseg.errors import GeosegError, OutputError, printable
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.names import safe_name
 
-__all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "publish", "sha256_of"]
+__all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "outdated_sides", "publish", "sha256_of"]
 
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_BEHIND_NAMES = {".gpkg": ("-wal", "-shm", "-journal"), ".tif": (".ovr", ".msk")}
+_SHAPEFILE = ".shp"
+_INDEXES = (
+    ".qix", ".sbn", ".sbx", ".fbn", ".fbx", ".ain", ".aih", ".atx", ".ixs", ".mxs", ".idm", ".ind",
+    ".shx", ".dbf", ".prj", ".cpg", ".qpj",
+)  # fmt: skip
 _SAID_WHEN_FULL = ("no transaction is active", "disk is full")  # SQLite
 _SAID_OF_ANY_FAILURE = "Unexpected I/O failure"  # FlatGeobuf
 _LIKELY_FULL = 1 << 30
@@ -165,8 +171,11 @@ class Aside:
 
     def _rename(self, sides: list[Path]) -> list[Path]:
         """Side files first, the file that others open last; an old one is withdrawn before, so no mix is ever seen."""
-        if sides:
+        outdated = outdated_sides(self.path)
+        if sides or outdated:
             self.path.unlink(missing_ok=True)
+        for side in outdated:
+            side.unlink(missing_ok=True)
         finals = []
         for side in sides:
             finals.append(self.path.with_name(self.path.stem + side.name.removeprefix(self.tmp.stem)))
@@ -199,6 +208,20 @@ def publish(
     with aside.guard():
         write(aside.tmp)
     return aside.finish(verify, checksum=checksum)
+
+
+def outdated_sides(path: Path) -> list[Path]:
+    """Files beside a name that readers would take for parts of a new file of that name, though they are of an old one.
+
+    A GeoPackage that is open in QGIS, or was when that crashed, has a log beside it: SQLite would write its pages over
+    those of the new file. Indexes of an old shapefile hide shapes of the new one, and overviews of an old raster show
+    what it was.
+    """
+    sides = [path.with_name(f"{path.name}{end}") for end in _BEHIND_NAMES.get(path.suffix, ())]
+    if path.suffix == _SHAPEFILE:
+        sides = [path.with_suffix(end) for end in _INDEXES]
+    # of os.path: False for names too long for the disk
+    return [side for side in sides if os.path.isfile(side) or os.path.islink(side)]  # noqa: PTH113, PTH114
 
 
 def sha256_of(path: Path) -> str:

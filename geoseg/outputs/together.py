@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputError, printable
-from geoseg.outputs.aside import fsync_folder
+from geoseg.outputs.aside import fsync_folder, outdated_sides
 
 __all__ = ["together"]
 
@@ -82,10 +82,13 @@ def _remove_unless_used(stage: Path) -> None:
 
 def _put_in_place(stage: Path, path: Path) -> None:
     """Side files first, the file itself last; an old one is withdrawn before, so that no mix is ever seen."""
-    sides = [f for f in sorted(stage.iterdir()) if f.name != path.name and f.name.startswith(f"{path.stem}.")]
+    sides = [f for f in sorted(stage.iterdir()) if f.name != path.name and f.stem == path.stem]
     mine = [f for f in sides if f.suffix in (".cpg", ".dbf", ".prj", ".shx", ".qml")]
-    if mine:
+    outdated = outdated_sides(path)
+    if mine or outdated:
         path.unlink(missing_ok=True)
+    for side in outdated:
+        side.unlink(missing_ok=True)
     for side in mine:
         side.replace(path.with_name(side.name))
     (stage / path.name).replace(path)

@@ -25,6 +25,17 @@ def test_files_appear_at_the_end_with_their_sides(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.rglob("*")} == {"a.shp", "a.dbf", "other", "b.gpkg"}
 
 
+def test_what_readers_would_take_for_parts_of_new_files_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    parts = ["c.tif.ovr", "c.tif.msk", "a.gpkg-wal", "a.gpkg-shm", "b.qix", "b.dbf"]
+    others = ["b.c.dbf", "b.txt", "a.gpkg.txt"]
+    for name in ("a.gpkg", *parts, *others):
+        (tmp_path / name).write_text("old")
+    with together([tmp_path / "a.gpkg", tmp_path / "b.shp", tmp_path / "c.tif"]) as paths:
+        write(paths)
+    kept = dict.fromkeys(others, "old") | {name: name for name in ("a.gpkg", "b.shp", "c.tif")}
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == kept
+
+
 def test_nothing_appears_after_an_error_and_old_files_stay(tmp_path: Path) -> None:
     finals = [tmp_path / "a.gpkg", tmp_path / "b.gpkg"]
     finals[0].write_text("old")

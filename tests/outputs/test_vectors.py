@@ -199,6 +199,33 @@ def test_overwriting_leaves_no_file_of_the_old_set(tmp_path: Path, legend: Legen
     assert len(read(tmp_path / "s.shp")) == 3
 
 
+def test_the_log_of_an_old_geopackage_is_not_written_into_the_new_one(tmp_path: Path, legend: Legend) -> None:
+    path = tmp_path / "s.gpkg"
+    write_polygons(squares(4000, legend), path, format="gpkg", legend=legend)
+    with closing(sqlite3.connect(path)) as db:  # as QGIS has it open, and leaves it when it crashes
+        db.execute("PRAGMA journal_mode = wal")
+        db.execute("UPDATE layer_styles SET description = 'mine'")
+        db.execute("CREATE TABLE theirs AS SELECT * FROM landcover")
+        db.commit()
+        log = Path(f"{path}-wal").read_bytes()
+    Path(f"{path}-wal").write_bytes(log)
+    write_polygons(squares(5000, legend), path, format="gpkg", legend=legend)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert len(read(path)) == 5000
+    assert [p.name for p in tmp_path.iterdir()] == ["s.gpkg"]
+
+
+def test_the_index_of_an_old_shapefile_hides_nothing_of_the_new_one(tmp_path: Path, legend: Legend) -> None:
+    path = tmp_path / "s.shp"
+    pyogrio.write_dataframe(squares(400, legend), path, SPATIAL_INDEX="YES")
+    assert path.with_suffix(".qix").exists()
+    new = squares(57, legend)
+    write_polygons(new, path, format="shp", legend=legend)
+    assert len(pyogrio.read_dataframe(path, bbox=tuple(new.total_bounds))) == 57
+    assert {p.suffix for p in tmp_path.iterdir()} == {".shp", ".shx", ".dbf", ".prj", ".cpg", ".qml"}
+
+
 def tally_of(gdf: Any) -> Tally:
     features = Features.of(gdf)
     tally = Tally(features.schema)
