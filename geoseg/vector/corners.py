@@ -71,7 +71,7 @@ class Rim(NamedTuple):
         return top, bottom, left, right
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def label_at(across: NDArray[np.int32], down: NDArray[np.int32], r: int, c: int) -> Any:
     """Label of a pixel on the rim or around it."""
     rows, cols = down.shape[0] - 2, across.shape[1] - 2
