@@ -37,8 +37,11 @@ from geoseg.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from geoseg.jobs.outcome import SceneOutcome
     from geoseg.jobs.plan import ScenePlan
+    from geoseg.models.choose import Choice
     from geoseg.scene.target import Target
 
 __all__ = ["run"]
@@ -50,9 +53,8 @@ __all__ = ["run"]
 @click.option(
     "-m",
     "--model",
-    default="spectral",
-    show_default=True,
-    help="A shipped model, kmeans:K, a card (.yaml), or a model file with its card inside. See geoseg models.",
+    help="A shipped model, kmeans:K, a card (.yaml), or a model file with its card inside. See geoseg models. "
+    "[a shipped one that fits, which is said]",
 )
 @trust_option
 @band_options
@@ -88,7 +90,7 @@ __all__ = ["run"]
     help="YAML file with values for these options.",
 )
 @talk_options
-def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:  # fmt: skip
+def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) -> int:  # fmt: skip
     """Segment rasters: class map, confidence, polygons and areas for each.
 
     INPUTS are files, folders (searched through all levels), globs or URLs. Each raster gets a folder of its own below
@@ -120,7 +122,9 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     aoi = aoi_of(asked)
-    loaded = load_model(model, trust=asked["trust_model"])
+    rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
+    chosen = None if model is not None else _chosen(rasters, asked)
+    loaded = load_model(chosen.name if chosen is not None else str(model), trust=asked["trust_model"])
     options = segment_options_of(
         asked,
         decided=decision_of(asked, loaded.legend),
@@ -133,8 +137,9 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         target=target_of(asked),
         **mosaic,
     )
-    rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
+        if chosen is not None:
+            talk.say(f"no model is named, so it is {chosen.name}: {chosen.why} (-m names another; see geoseg models)")
         for note in (*(() if zones is None else zones.notes), *(() if aoi is None else aoi.zones.notes)):
             talk.say(note)
         if asked["dry_run"]:
@@ -176,6 +181,15 @@ def run(inputs: tuple[str, ...], output: Path, model: str, **asked: Any) -> int:
         show_areas(summary)
     sys.stdout.flush()
     return 0 if summary.is_complete else 1
+
+
+def _chosen(rasters: "Sequence[str]", asked: dict[str, Any]) -> "Choice":
+    """The model of a run that names none."""
+    from geoseg.models.choose import choose_model
+    from geoseg.scene.open import open_scene
+
+    pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
+    return choose_model(rasters, lambda href: open_scene(href, **pixels))
 
 
 def _whole_said(planned: "list[ScenePlan | SceneOutcome]", target: "Target") -> str:
