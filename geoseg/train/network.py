@@ -1,12 +1,13 @@
 """The network that training starts from."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.errors import InputError, ModelError, printable
-from geoseg.models.network import build_architecture
+from geoseg.models.network import ARCHITECTURES, build_architecture
 from geoseg.models.weights import check_weights, read_weights
 from geoseg.train.config import TrainSpec
 
@@ -24,7 +25,7 @@ def first_network(
 
     Raises:
         ModelError: If the architecture cannot be built, or a file of weights does not fit it.
-        InputError: If weights cannot be fetched.
+        InputError: If there are no weights of that kind, or they cannot be fetched.
     """
     torch.manual_seed(spec.seed)
     if spec.init == "imagenet":
@@ -38,23 +39,58 @@ def first_network(
 
 
 def _fetched(spec: TrainSpec, in_channels: int, n_classes: int, origin: str) -> nn.Module:
-    import huggingface_hub.constants
+    from huggingface_hub import constants
 
+    name, encoder = spec.architecture.name, str(spec.architecture.encoder)
+    mend = "give a file of weights (init: FILE), or write init: none"
+    if name not in ARCHITECTURES:
+        raise InputError(f"init: imagenet: there are no such weights for the network {printable(name)}: {mend}")
+    build = partial(build_architecture, spec.architecture, in_channels=in_channels, n_classes=n_classes, source=origin)
+    build()  # what is wrong with the architecture itself is said as such
+    if not _has_weights(encoder):
+        raise InputError(f"init: imagenet: there are no such weights for the encoder {printable(encoder)}: {mend}")
     # the command line keeps the hub shut: here it is asked for by name
-    huggingface_hub.constants.HF_HUB_OFFLINE = False
+    constants.HF_HUB_OFFLINE = False
+    unreachable = _unreachable(constants.ENDPOINT)
+    # what was fetched before is used, and the hub is not tried again and again
+    constants.HF_HUB_OFFLINE = bool(unreachable)
+    torch.manual_seed(spec.seed)
     try:
-        return build_architecture(
-            spec.architecture,
-            in_channels=in_channels,
-            n_classes=n_classes,
-            source=origin,
-            encoder_weights="imagenet",
-        )
+        return build(encoder_weights="imagenet")
     except ModelError as error:
+        if unreachable:
+            raise InputError(
+                f"init: imagenet: the weights of {encoder} were not fetched before, and {constants.ENDPOINT} cannot be "
+                f"reached ({unreachable}): try again with a network, {mend}"
+            ) from error
         raise InputError(
-            f"{error} (init: imagenet fetches weights of {spec.architecture.encoder} from the hub: is there a network, "
-            "and are there such weights? A file of weights, or init: none, needs neither)"
+            f"init: imagenet: the weights of {encoder} cannot be fetched ({_first_line(error.__cause__)}): {mend}"
         ) from error
+
+
+def _has_weights(encoder: str) -> bool:
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if encoder in smp.encoders.encoders:
+        return "imagenet" in smp.encoders.encoders[encoder]["pretrained_settings"]
+    known = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+    return known is not None and bool(known.has_weights)
+
+
+def _unreachable(endpoint: str) -> str:
+    """Why the hub cannot be reached; nothing where it can."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=10)
+    except Exception as error:  # noqa: BLE001 - of whichever library the hub's own one uses
+        return _first_line(error)
+    return ""
+
+
+def _first_line(error: BaseException | None) -> str:
+    return printable((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _fill(network: nn.Module, path: Path) -> str:

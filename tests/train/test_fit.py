@@ -163,6 +163,31 @@ def test_weights_from_a_file_are_where_the_training_starts(
 
 
 @pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ({"encoder": "resnet18"}, (r"^init: imagenet: the weights of resnet18 were not fetched before, and \S+ cannot "
+         r"be reached .*: try again with a network, give a file of weights \(init: FILE\), or write init: none$")),
+        ({"encoder": "dpn92"}, "^init: imagenet: there are no such weights for the encoder dpn92: give a file"),
+        ({"encoder": "tu-resnet18", "options": {"encoder_depth": 9}}, "^cannot build Unet with encoder tu-resnet18"),
+    ],
+    ids=["no network", "no weights", "no such network"],
+)  # fmt: skip
+def test_weights_that_cannot_be_fetched_are_one_line_with_the_mends(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    architecture: dict[str, Any], message: str,
+) -> None:  # fmt: skip
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = settings(architecture={"name": "Unet"} | architecture, init="imagenet", window=64)
+    with pytest.raises(GeosegError, match=message):
+        trained(asked, tmp_path / "m")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
     "change",
     [{"accumulate": 3}, {"precision": "bfloat16"}, {"class_weights": "inverse"}, {"clip": 0.001}, {"balance": 1.0},
      {"loss": [{"name": "focal"}]}, {"warmup": 0.9}, {"weight_decay": 1.0}, {"augment": {"flip": 0, "turn": False}}],
