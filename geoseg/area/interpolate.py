@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["TAPS", "Stencil", "fill_units", "filled", "row_units", "stencil"]
+__all__ = ["TAPS", "Stencil", "fill_units", "filled", "place_units", "row_units", "stencil"]
 
 TAPS = 4
 """Nodes that make up a pixel along each axis."""
@@ -107,3 +107,19 @@ def fill_units(
     line = np.empty(nodes.shape[1])
     for r in range(out.shape[0]):
         row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, out[r])
+
+
+@njit(nogil=True, cache=True)
+def place_units(
+    nodes: NDArray[np.float64],
+    row_first: NDArray[np.int64],
+    row_weights: NDArray[np.float64],
+    col_first: NDArray[np.int64],
+    col_weights: NDArray[np.float64],
+    out: NDArray[np.int64],
+) -> None:
+    """The pixels at pairs of rows and columns into ``out``, (n,); see `row_units`."""
+    line = np.empty(nodes.shape[1])
+    for i in range(len(out)):
+        at = slice(i, i + 1)
+        row_units(nodes, row_first[i], row_weights[:, i], col_first[at], col_weights[:, at], line, out[at])

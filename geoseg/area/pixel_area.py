@@ -21,7 +21,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import zone_areas_m2
-from geoseg.area.interpolate import TAPS, Stencil, fill_units, filled, stencil
+from geoseg.area.interpolate import TAPS, Stencil, fill_units, filled, place_units, stencil
 from geoseg.area.outlines import Outlines, areas_m2
 from geoseg.errors import GeosegWarning, ParameterError
 
@@ -126,6 +126,14 @@ class PixelAreas:
         rows, cols = self.stencils(row_off, col_off, height, width)
         out = np.empty((height, width), dtype=np.int64)
         fill_units(self.nodes, rows.first, rows.weights, cols.first, cols.weights, out)
+        return out
+
+    def units_at(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) areas of the pixels at these rows and columns of the scene, in units of ``unit_m2``."""
+        down = stencil(self.shape[0], self.n_nodes[0], rows)
+        across = stencil(self.shape[1], self.n_nodes[1], cols)
+        out = np.empty(len(rows), dtype=np.int64)
+        place_units(self.nodes, down.first, down.weights, across.first, across.weights, out)
         return out
 
 

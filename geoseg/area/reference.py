@@ -170,11 +170,7 @@ def classes_at(raster: ClassRaster, places: Places) -> NDArray[np.uint8]:
 
 def areas_at(areas: PixelAreas, places: Places) -> NDArray[np.float64]:
     """(n,) true areas in m² of pixels, NaN outside."""
-    units = [
-        float(areas.units(int(r), int(c), 1, 1)[0, 0]) if ok else np.nan
-        for r, c, ok in zip(places.row, places.col, places.inside, strict=True)
-    ]
-    return np.array(units) * areas.unit_m2
+    return np.where(places.inside, areas.units_at(places.row, places.col) * areas.unit_m2, np.nan)
 
 
 def _read_points(path: str) -> tuple[Any, str]:

@@ -134,6 +134,8 @@ def test_the_units_of_a_pixel_do_not_depend_on_the_block(kind: str, data: st.Dat
     part = areas.units(row, col, row_end - row, col_end - col)
     whole: NDArray[np.int64] = areas.units(0, 0, *areas.shape)
     np.testing.assert_array_equal(part, whole[row:row_end, col:col_end])
+    rows, cols = np.random.default_rng(row).integers(0, [[areas.shape[0]], [areas.shape[1]]], (2, 50))
+    np.testing.assert_array_equal(areas.units_at(rows, cols), whole[rows, cols])
 
 
 def test_the_unit_is_a_power_of_two_and_the_scene_fits_an_int64(grid: GeoBox) -> None:
