@@ -192,12 +192,20 @@ class HeldOutBatches:
         return _ahead((self._batch(part) for part in parts), self._source.release)
 
     def some(self, n: int) -> Batch:
-        """At most n windows, spread over all."""
-        places = np.unique(np.linspace(0, len(self._windows) - 1, n).round().astype(int))
+        """At most n windows, spread over all that have at least half as many labels as any."""
+        labels = np.array([self._labelled(*window) for window in self._windows])
+        full = np.flatnonzero(2 * labels >= labels.max())
+        chosen = full[np.unique(np.linspace(0, len(full) - 1, n).round().astype(int))]
         try:
-            return self._batch([self._windows[i] for i in places])
+            return self._batch([self._windows[i] for i in chosen])
         finally:
             self._source.release()
+
+    def _labelled(self, scene: int, row: int, col: int) -> int:
+        """Labelled pixels held out in the cells of a window."""
+        side = self._spec.window
+        cells = (slice(row // CELL, -(-(row + side) // CELL)), slice(col // CELL, -(-(col + side) // CELL)))
+        return int(self._places.counts[scene][cells][self._places.held_out[scene][cells]].sum())
 
     def _batch(self, windows: Sequence[tuple[int, int, int]]) -> Batch:
         side = self._spec.window

@@ -13,12 +13,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from geoseg.errors import GeosegError
-from geoseg.train.batches import Drawing, TrainingBatches
+from geoseg.train.batches import Drawing, HeldOutBatches, TrainingBatches
 from geoseg.train.config import TrainSpec, load_training
 from geoseg.train.losses import IGNORE
 from geoseg.train.pairs import Pairs, find_pairs
 from geoseg.train.places import CELL, Places, count_cells, split_places
-from geoseg.train.statistics import band_statistics
+from geoseg.train.statistics import band_statistics, normalisations
 from geoseg.train.windows import PatchSource, tiles
 from tests.train.conftest import BANDS, SIDE, made, write
 
@@ -185,6 +185,19 @@ def test_settings_for_labels_of_the_other_kind_are_refused(
 ) -> None:
     with pytest.raises(GeosegError, match=message):
         opened(settings(**change))
+
+
+def test_the_picture_shows_windows_full_of_labels(settings: Settings) -> None:
+    # windows of 64 px on scenes of 96 px: three of the four of a scene reach beyond it
+    spec, pairs, places = opened(settings(window=64, split={"val": ["s1", "s3"]}))
+    of_scenes = normalisations(pairs, band_statistics(pairs, places, seed=0))
+    windows = tiles(places, pairs.items, 64)
+    assert len(windows) == 8
+    held_out = HeldOutBatches(spec, pairs.items, places, of_scenes, windows)
+    labelled = (held_out.some(4)[1] != IGNORE).flatten(1).sum(dim=1)
+    # the quarter with 64 x 64 px, and those with half as many
+    assert labelled.tolist() == [64 * 64, 32 * 64, 64 * 64, 32 * 64]
+    assert len(held_out.some(1)[1]) == 1
 
 
 def test_points_label_the_pixel_they_lie_in(settings: Settings, tmp_path: Path) -> None:
