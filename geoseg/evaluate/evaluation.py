@@ -201,6 +201,7 @@ class Evaluation:
     def summary_table(self, *, with_kappa: bool = False) -> "pd.DataFrame":
         """``measure``, ``value``, ``low`` and ``high``, one row for each score of all scenes together.
 
+        Then ``unmapped``, the share of the reference without a class in the prediction, of which scores say nothing.
         Where there are probabilities, also their Brier score and negative log-likelihood; where borders were asked for,
         the means of their scores over the classes that have them, with intervals from scenes only.
         """
@@ -219,6 +220,7 @@ class Evaluation:
             for m, low, high in zip(names, between.low, between.high, strict=True)
         ]
         nan, known = float("nan"), self.reliability
+        rows.append(("unmapped", extent_of(self.pixels, nan)[2], nan, nan))
         if known is not None:
             rows += [(m, getattr(known, m), nan, nan) for m in ("ece", "overconfidence")]
         if self.shares is not None:

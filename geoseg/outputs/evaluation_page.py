@@ -33,6 +33,7 @@ WORDS: Final = {
     "mrecall": "mean recall",
     "fwiou": "frequency-weighted IoU",
     "kappa": "kappa",
+    "unmapped": "reference without a class in the map",
     "ece": "expected calibration error",
     "overconfidence": "mean confidence less accuracy",
     "brier": "Brier score",

@@ -48,6 +48,7 @@ def test_counts_scores_and_areas_are_those_of_the_pixels(truth: NDArray[np.uint8
         assert table.precision[name] == pytest.approx((t & m).sum() / m.sum())
     scene = found.scene_table().iloc[0]
     assert scene.unmapped == pytest.approx(((truth != 255) & (mapped == 255)).sum() / (truth != 255).sum())
+    assert found.summary_table().set_index("measure").value["unmapped"] == scene.unmapped > 0
     assert "left out" in " ".join(found.scenes[0].notes)
 
 
