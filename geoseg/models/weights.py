@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -165,8 +166,11 @@ def read_pickle(path: Path, content: bytes) -> Any:
     import torch
 
     try:
-        # weights_only, and no second attempt without it: the file would choose the way it is read
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of pickles in another protocol than torch's own: if they cannot be read, the error says so in one line
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            # weights_only, and no second attempt without it: the file would choose the way it is read
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted stream can raise anything; nothing of it is trusted
         raise ModelError(
             f"{printable(path)} cannot be read as plain weights ({type(error).__name__}), so it may hold code; "

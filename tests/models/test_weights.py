@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_a_pickle_posing_as_weights_never_runs(tmp_path: Path, form: str, suffix
     assert "safetensors.torch.save_file(model.state_dict()" in str(caught.value) or "get the file again" in str(
         caught.value
     )
+
+
+def test_a_pickle_of_another_protocol_is_refused_without_a_warning_beside(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Payload(tmp_path / "canary"), protocol=4))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(ModelError, match="cannot be read as plain weights .UnpicklingError."):
+            read_weights(path, sha256=check_weights(path))
+    assert not said
 
 
 def test_the_payload_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
