@@ -44,7 +44,7 @@ model: install  ## train the shipped U-Net again
 
 score: install  ## score the shipped U-Net, and change between its maps, on the sample scenes
 	$(BIN)/geoseg run sample_data/scenes -o out/unet -m landcover-unet --probabilities --no-polygons -q
-	$(BIN)/python -m sample_data.score out/unet
+	$(BIN)/geoseg evaluate out/unet sample_data/truth
 	$(BIN)/python -m sample_data.score_change out/unet
 
 bench: install  ## measure inference against the alternatives

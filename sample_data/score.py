@@ -1,19 +1,15 @@
-"""Score class maps of the sample scenes against truth: ``python -m sample_data.score OUT_FOLDER``."""
+"""Confusion of class maps with truth, plainly, for `train_unet` and for tests; `geoseg evaluate` is for users."""
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, InputError
 from geoseg.legend import Legend
 from sample_data.classes import LEGEND
 
-__all__ = ["SCENES", "TRUTH", "confusion", "iou", "main", "score", "table"]
+__all__ = ["SCENES", "TRUTH", "confusion", "iou", "table"]
 
 SCENES: Final = Path(__file__).parent / "scenes"
 TRUTH: Final = Path(__file__).parent / "truth"
@@ -44,25 +40,6 @@ def iou(counts: Counts) -> NDArray[np.float64]:
     return ratio
 
 
-def score(out: Path, truth: Path = TRUTH) -> dict[str, Counts]:
-    """Confusion counts of each scene's ``<out>/<scene>/<scene>_classes.tif``.
-
-    Raises:
-        InputError: If a map is missing, or is not on the grid of its truth.
-    """
-    counts = {}
-    for path in sorted(truth.glob("*.tif")):
-        scene = path.stem
-        mapped = out / scene / f"{scene}_classes.tif"
-        if not mapped.is_file():
-            raise InputError(f"{mapped} is missing: map all scenes of {truth.parent / 'scenes'} first")
-        with rasterio.open(path) as a, rasterio.open(mapped) as b:
-            if (a.crs, a.transform, a.shape) != (b.crs, b.transform, b.shape):
-                raise InputError(f"{mapped} is not on the grid of {path}: map the scene at its own resolution")
-            counts[scene] = confusion(a.read(1), b.read(1))
-    return counts
-
-
 def table(counts: dict[str, Counts], legend: Legend = LEGEND) -> str:
     """Per-scene mIoU, then over all scenes the confusion matrix, the IoU of each class and their mean."""
     lines = [f"{'scene':<28} {'pixels':>10} {'accuracy':>9} {'mIoU':>7}"]
@@ -74,21 +51,3 @@ def table(counts: dict[str, Counts], legend: Legend = LEGEND) -> str:
     for name, row, value in zip(legend.names, total, iou(total), strict=True):
         lines.append(f"{name:<12}" + "".join(f"{n:>11}" for n in row) + f"{value:>9.4f}")
     return "\n".join(lines)
-
-
-def main() -> int:
-    """Read the command line; 1 if the maps cannot be scored."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="folder with a folder per scene, as geoseg run writes it")
-    parser.add_argument("--truth", type=Path, default=TRUTH, help="folder of truth maps")
-    options = parser.parse_args()
-    try:
-        print(table(score(options.out, options.truth)))
-    except GeosegError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

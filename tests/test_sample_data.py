@@ -1,7 +1,6 @@
 """The committed sample data is what its README says, and the generator makes it."""
 
 import hashlib
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import pytest
 import rasterio
 import shapely
 
-from geoseg.errors import InputError
 from sample_data.classes import BANDS, DATES, LEGEND
 from sample_data.make import SIZE, write
 from sample_data.noise import cells, fractal, hash01, nearest_on_line, parcels
 from sample_data.place import NO_TRUTH, canvas_shape, make_place, quads
-from sample_data.score import SCENES, TRUTH, confusion, iou, score, table
+from sample_data.score import SCENES, TRUTH, confusion, iou, table
 
 FOLDER = SCENES.parent
 NAMES = sorted(f"valley_{quad}_{date}" for quad in ("west", "centre", "east") for date in DATES)
@@ -223,17 +221,11 @@ def test_confusion_counts_by_hand() -> None:
     assert np.isnan(iou(counts)[2:]).all()
 
 
-def test_truth_scores_one_against_itself(small: Path, tmp_path: Path) -> None:
+def test_truth_scores_one_against_itself(small: Path) -> None:
+    counts = {}
     for path in (small / "truth").iterdir():
-        folder = tmp_path / path.stem
-        folder.mkdir()
-        (folder / f"{path.stem}_classes.tif").write_bytes(path.read_bytes())
-    counts = score(tmp_path, small / "truth")
+        with rasterio.open(path) as truth:
+            counts[path.stem] = confusion(truth.read(1), truth.read(1))
     assert len(counts) == len(NAMES)
     assert np.nanmean(iou(np.sum(list(counts.values()), axis=0))) == 1.0
-    assert json.dumps(table(counts)).count("1.0000") > len(NAMES)
-
-
-def test_a_missing_map_is_named(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{NAMES[0]}_classes"):
-        score(tmp_path, small / "truth")
+    assert table(counts).count("1.0000") > len(NAMES)
