@@ -124,7 +124,7 @@ def _read_layer(file: str, path: Path, layer: str | None, id_column: str | None)
 
 def _refuse_column(path: Path, id_column: str, columns: list[str]) -> None:
     raise ParameterError(
-        f"{printable(path)} has no column {printable(id_column)!r} for the zones' names: "
+        f"{printable(path)} has no column {printable(id_column)!r} of names: "
         f"choose one of {', '.join(map(printable, columns)) or '(none: add one)'}"
     )
 

@@ -66,7 +66,7 @@ def zones_of(frame: "gpd.GeoDataFrame", id_column: str, *, name: str = "the zone
     columns = [str(c) for c in frame.columns if c != frame.active_geometry_name]
     if id_column not in columns:
         raise ParameterError(
-            f"{name} has no column {printable(id_column)!r} for the zones' names: "
+            f"{name} has no column {printable(id_column)!r} of names: "
             f"choose one of {', '.join(map(printable, columns)) or 'none: the table has no columns; add one'}"
         )
     if frame.active_geometry_name is None or not len(frame):

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from geoseg import __version__
@@ -172,11 +173,19 @@ def evaluate_files(
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is not to be replaced before any work is done.
+    """Refuse a folder that cannot be made, or is not to be replaced, before any work is done.
 
     Raises:
-        OutputError: If something is there that may not be replaced.
+        OutputError: If nothing can be written there, or something is there that may not be replaced.
     """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryDirectory(prefix=".geoseg-", dir=output.parent).cleanup()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {printable(output.parent)}: {(error.strerror or str(error)).lower()}; choose another "
+            "--output"
+        ) from error
     if not output.exists():
         return
     if not (output / f"{output.resolve().name}.json").is_file():
@@ -305,12 +314,6 @@ def _value(value: Any) -> Any:
 
 def _write(result: Evaluated, output: Path, *, overwrite: bool) -> None:
     name = output.resolve().name
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {printable(output.parent)}: {error.strerror}; choose another --output"
-        ) from error
     clean_leftovers(output.parent)
     with staging(output, overwrite=overwrite) as stage:
         for kind, table in result.tables.items():

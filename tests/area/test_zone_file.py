@@ -75,9 +75,7 @@ def test_the_row_number_of_a_geopackage_may_be_the_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".geojson", ".fgb", ".parquet"])
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path, suffix: str) -> None:
     path = written(tmp_path / f"farms{suffix}")
-    with pytest.raises(
-        ParameterError, match="has no column 'parcel' for the zones' names: choose one of name, no, text"
-    ):
+    with pytest.raises(ParameterError, match="has no column 'parcel' of names: choose one of name, no, text"):
         read_zones(str(path), id_column="parcel")
 
 

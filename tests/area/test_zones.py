@@ -433,7 +433,7 @@ def test_zones_that_cannot_be_used_are_refused(changes: dict[str, Any], message:
 
 def test_a_column_that_is_not_there_is_answered_with_those_that_are() -> None:
     frame = gpd.GeoDataFrame({"name": ["a"], "no": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
-    with pytest.raises(ParameterError, match="no column 'id' for the zones' names: choose one of name, no"):
+    with pytest.raises(ParameterError, match="no column 'id' of names: choose one of name, no"):
         zones_of(frame, "id")
 
 

@@ -198,6 +198,18 @@ def test_what_cannot_start_is_one_clear_line(lots: Path, geoseg_command: Command
     assert said in ended.err
 
 
+def test_an_output_that_cannot_be_made_is_refused_before_anything_is_scored(
+    lots: Path, tmp_path: Path, geoseg_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("geoseg.jobs.evaluate.score_scene", lambda *_, **__: pytest.fail("scored"))
+    words = ("evaluate", lots / "maps", lots / "labels", "-o", tmp_path / "file" / "scores")
+    result = geoseg_command(*words)
+    assert result.code == 2
+    assert "cannot write into" in result.err
+    assert "choose another --output" in result.err
+
+
 def test_finished_tables_and_other_folders_are_not_replaced(
     lots: Path, tmp_path: Path, geoseg_command: Command
 ) -> None:
