@@ -14,6 +14,7 @@ from geoseg.outputs.aside import fsync_folder, outdated_sides
 
 __all__ = ["together"]
 
+_SIDES = {".shp": (".cpg", ".dbf", ".prj", ".shx", ".qml"), ".fgb": (".qml",), ".geojson": (".qml",)}
 _FOLDER = re.compile(r"\.geoseg\.[0-9a-f]{8}\.together")
 
 
@@ -37,6 +38,9 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
                 stages[path.parent] = stack.enter_context(_stage(path.parent))
         yield [stages[path.parent] / path.name for path in paths]
         try:
+            # all old ones before any new one: files of one stem share side files
+            for path in paths:
+                _withdraw(stages[path.parent], path)
             for path in paths:
                 _put_in_place(stages[path.parent], path)
             for folder in stages:
@@ -80,15 +84,23 @@ def _remove_unless_used(stage: Path) -> None:
         os.close(handle)
 
 
-def _put_in_place(stage: Path, path: Path) -> None:
-    """Side files first, the file itself last; an old one is withdrawn before, so that no mix is ever seen."""
-    sides = [f for f in sorted(stage.iterdir()) if f.name != path.name and f.stem == path.stem]
-    mine = [f for f in sides if f.suffix in (".cpg", ".dbf", ".prj", ".shx", ".qml")]
+def _sides(stage: Path, path: Path) -> list[Path]:
+    """The side files of one of the files, as long as they are in the stage."""
+    sides = [(stage / path.name).with_suffix(suffix) for suffix in _SIDES.get(path.suffix, ())]
+    return [side for side in sides if side.is_file()]
+
+
+def _withdraw(stage: Path, path: Path) -> None:
+    """Remove an old file that has side files, or gets some, so that no mix is ever seen."""
     outdated = outdated_sides(path)
-    if mine or outdated:
+    if outdated or _sides(stage, path):
         path.unlink(missing_ok=True)
     for side in outdated:
         side.unlink(missing_ok=True)
-    for side in mine:
+
+
+def _put_in_place(stage: Path, path: Path) -> None:
+    """Side files first, the file itself last."""
+    for side in _sides(stage, path):
         side.replace(path.with_name(side.name))
     (stage / path.name).replace(path)

@@ -25,6 +25,16 @@ def test_files_appear_at_the_end_with_their_sides(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.rglob("*")} == {"a.shp", "a.dbf", "other", "b.gpkg"}
 
 
+def test_files_of_one_stem_share_side_files_and_none_loses_its_own(tmp_path: Path) -> None:
+    for name in ("p.shp", "p.dbf", "p.qix"):
+        (tmp_path / name).write_text("old")
+    names = ["p.gpkg", "p.shp", "p.fgb"]
+    with together([tmp_path / name for name in names]) as paths:
+        write([*paths, *(paths[1].with_suffix(end) for end in (".dbf", ".shx", ".qml"))])
+    written = [*names, "p.dbf", "p.shx", "p.qml"]
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: name for name in written}
+
+
 def test_what_readers_would_take_for_parts_of_new_files_goes_and_the_rest_stays(tmp_path: Path) -> None:
     parts = ["c.tif.ovr", "c.tif.msk", "a.gpkg-wal", "a.gpkg-shm", "b.qix", "b.dbf"]
     others = ["b.c.dbf", "b.txt", "a.gpkg.txt"]
