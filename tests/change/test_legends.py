@@ -72,7 +72,9 @@ def test_a_map_without_names_is_matched_by_value_and_named_by_the_other() -> Non
         names = dict(zip(found.legend.values, found.legend.names, strict=True))
         assert names == {1: "Water", 2: "forest", 3: "bare_soil", 7: "class 7"}
         assert "matched by value" in found.notes[0]
-    assert common_legend(plain, Legend.unnamed((2,)), named=(False, False)).notes == ()
+    assert common_legend(plain, plain, named=(False, False)).notes == ()
+    (note,) = common_legend(plain, Legend.unnamed((2,)), named=(False, False)).notes
+    assert note.startswith("warning: no value of the first map (1, 3, 7) is one of another map")
     other = common_legend(ONE, Legend.unnamed((101, 102)), named=(True, False), names=("a", "b"))
     assert "warning: no value of b (101, 102) is one of another map" in other.notes[1]
 
