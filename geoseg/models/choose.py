@@ -52,10 +52,11 @@ def choose_model(hrefs: Sequence[str], open_one: Callable[[str], Scene]) -> Choi
         except GeosegError:
             continue  # the run names it with the reason
     for scene in opened:
-        if _fits(FALLBACK, scene):
+        # no pixels for this one, which is nearly always taken: of scenes that are finished, the run reads none
+        if _fits(FALLBACK, scene, look=False):
             return Choice(name=FALLBACK, why=f"rules that hold anywhere, and {printable(scene.id)} has what they need")
         for name, place in _PLACES.items():
-            if _lies_in(scene, place) and _fits(name, scene):
+            if _lies_in(scene, place) and _fits(name, scene, look=True):
                 about = load_model(name).card.description.split(". ")[0].rstrip(".")
                 why = f"{printable(scene.id)} has what it needs, and not what {FALLBACK} needs. {about}"
                 return Choice(name=name, why=why)
@@ -73,8 +74,8 @@ def _lies_in(scene: Scene, place: tuple[float, float, float, float]) -> bool:
     return bool(west <= lon <= east and south <= lat <= north)
 
 
-def _fits(name: str, scene: Scene) -> bool:
-    """Whether a scene is, as it is, what a model was made for."""
+def _fits(name: str, scene: Scene, *, look: bool) -> bool:
+    """Whether a scene is, as it is, what a model was made for; by a look at some pixels, too, or without."""
     model = load_model(name)
     wanted = model.card.gsd_m
     if wanted is not None:
@@ -82,7 +83,7 @@ def _fits(name: str, scene: Scene) -> bool:
         if not 1 / _LARGEST_FACTOR <= factor <= _LARGEST_FACTOR:
             return False
     try:
-        match(model, scene)
+        match(model, scene, look=look)
     except GeosegError:  # one that cannot be read fits nothing, either: the run names it
         return False
     return True

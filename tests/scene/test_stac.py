@@ -201,7 +201,7 @@ def test_of_finished_scenes_behind_a_url_no_pixels_are_fetched_again(
         again = geoseg_command(*words)
     assert again.code == 0, again.err
     assert "1 of 1 scenes done" in again.err
-    assert 0 < server.sent["noise.tif"] < size / 4
+    assert 0 < server.sent["noise.tif"] < size / 2  # where its tiles lie, each time it is opened
 
 
 def test_a_change_of_an_asset_is_seen(tmp_path: Path) -> None:
