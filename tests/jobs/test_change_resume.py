@@ -1,7 +1,6 @@
 """A comparison that is killed at any moment goes on where it was, and ends as one that was left alone."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,7 @@ def test_killed_again_and_again_a_comparison_ends_as_one_left_alone(
     two: Any, calm: dict[str, bytes], tmp_path: Path, forked: Forks
 ) -> None:
     words = ["change", *two, "-o", tmp_path / "out", "--no-polygons"]
-    rng = random.Random(3)
-    rounds = [forked(*words, kill=rng.uniform(0.1, 0.6)) for _ in range(5)]
+    rounds = [forked(*words, kill=seconds) for seconds in (0.02, 0.05, 0.1, 0.2, 0.4)]  # whatever the machine takes
     assert sum(r.code == -9 for r in rounds) >= 2
     last = forked(*words)
     assert last.code == 0, last.err
