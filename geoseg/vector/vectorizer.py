@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK_PX", "Drawn", "Outlines", "Vectorizer", "blocks_over", "vectorize", "vectorize_array"]
 
 BLOCK_PX: Final = 2048
-"""Side of a block: 15 bytes a pixel and the rings in it are what one in work takes."""
+"""Side of a block: one in work takes up to 25 bytes a pixel, rings included, where the map is noisy; else few."""
 T = TypeVar("T")
 _ROWS: Final = 50_000  # features of a batch that was simplified
 
