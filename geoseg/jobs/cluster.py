@@ -14,7 +14,7 @@ from typing import Any
 
 from geoseg.errors import GeosegError, ParameterError, ResourceError
 from geoseg.jobs.allocator import keep_memory, memory_environment
-from geoseg.jobs.scratch import scratch_folder
+from geoseg.scratch import scratch_folder
 
 __all__ = ["COMPUTE", "Pool", "connect", "helpers"]
 
@@ -240,7 +240,7 @@ def connect(
     with ExitStack() as stack:
         stack.callback(_set_scheduler, dask.config.get("scheduler", None))
         # blocks are planned by geoseg; dask's own spilling and pausing would only stall them
-        folder = stack.enter_context(scratch_folder())
+        folder = str(stack.enter_context(scratch_folder("dask")))
         # ... and its lock files would stay behind in the temporary folder of the machine
         settings = {"distributed.comm.timeouts.connect": _patience(), "temporary-directory": folder, **_QUIET}
         if block_timeout is not None:

@@ -1,6 +1,5 @@
 """A model against labelled scenes: maps by the engine that runs in production, their scores, and a temperature."""
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +32,7 @@ from geoseg.outputs.names import safe_name
 from geoseg.outputs.records import write_text
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.open import open_scene, scene_name
+from geoseg.scratch import scratch_folder
 
 __all__ = ["LabelledScenes", "check_new_card", "evaluate_model", "temperature_of", "write_card"]
 
@@ -76,7 +76,7 @@ def evaluate_model(
         check_output(output, overwrite=tried.scoring.overwrite)
     with ExitStack() as stack:
         if maps is None:
-            maps = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-evaluate-")))
+            maps = stack.enter_context(scratch_folder("evaluate")) / "maps"
         summary = run(tried.rasters, maps, tried.model, tried.running, pool=pool, listen=listen)
         failed = tuple((o.href, o.error or "") for o in summary.outcomes if o.status == "failed")
         # of a folder with maps of other scenes, too, those of these

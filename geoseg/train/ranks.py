@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from geoseg.errors import GeosegError, ParameterError, ResourceError
+from geoseg.scratch import scratch_folder
 from geoseg.train.team import Team
 
 __all__ = ["Work", "in_ranks"]
@@ -50,9 +50,9 @@ def in_ranks(work: Work, devices: Sequence[str], *, hear: Callable[..., None]) -
         packed = pickle.dumps(work)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ParameterError(f"the network cannot be handed to other processes ({error}): use one device") from error
-    with TemporaryDirectory(prefix="geoseg-train-") as folder:
+    with scratch_folder("train") as folder:
         teams = [Team(number=i, of=len(devices), device=device) for i, device in enumerate(devices)]
-        with _processes(teams, Path(folder) / "meeting", packed) as processes:
+        with _processes(teams, folder / "meeting", packed) as processes:
             return _watch(processes, hear)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from geoseg.errors import ParameterError, ResourceError
 from geoseg.jobs.cluster import connect
-from geoseg.jobs.scratch import scratch_folder
+from geoseg.scratch import scratch_folder
 
 
 def process_id() -> int:
@@ -69,9 +69,9 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path: Path, monkeypatch: pyte
 
 DIE = """
 import os, sys, tempfile
-from geoseg.jobs.scratch import scratch_folder
+from geoseg.scratch import scratch_folder
 tempfile.tempdir = sys.argv[1]
-with scratch_folder() as folder:
+with scratch_folder("dask") as folder:
     open(os.path.join(folder, "something of dask's"), "w").close()
     print(folder, flush=True)
     if sys.argv[2] == "die":
@@ -93,8 +93,8 @@ def test_what_killed_runs_left_in_the_temporary_folder_goes_at_the_next_start_an
         others = tmp_path / "geoseg-dask-of somebody", tmp_path / "geoseg-dask-link"
         others[0].mkdir()
         others[1].symlink_to(others[0])
-        with scratch_folder() as mine:
-            assert {p.name for p in tmp_path.iterdir()} == {alive.name, Path(mine).name, *(p.name for p in others)}
+        with scratch_folder("train") as mine:  # whatever the kind
+            assert {p.name for p in tmp_path.iterdir()} == {alive.name, mine.name, *(p.name for p in others)}
             assert (alive / "something of dask's").exists()
         process.communicate()
     assert set(tmp_path.iterdir()) == set(others)

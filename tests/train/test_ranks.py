@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -189,30 +190,42 @@ def _notes_itself(team: Team, _tell: Any, *, folder: Path) -> None:
         dist.barrier()
 
 
-def _watches(folder: Path) -> None:
+def _watches(folder: Path, temporary: Path) -> None:
+    tempfile.tempdir = str(temporary)
     # forked from this one, which has imported everything
     setattr(ranks, "_context", lambda _device: multiprocessing.get_context("fork"))  # noqa: B010
     in_ranks(partial(_notes_itself, folder=folder), TWO, hear=print)
 
 
-def test_when_the_process_that_watches_is_killed_no_other_is_left(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("forkserver").Process(target=_watches, args=(tmp_path,))
+def test_when_the_process_that_watches_is_killed_no_other_is_left_and_its_folder_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, temporary = tmp_path / "notes", tmp_path / "temporary"
+    notes.mkdir()
+    temporary.mkdir()
+    process = multiprocessing.get_context("forkserver").Process(target=_watches, args=(notes, temporary))
     process.start()
     try:
-        _wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-        pids = [int(file.name) for file in tmp_path.iterdir()]
+        _wait_for(lambda: len(list(notes.iterdir())) == 2)
+        pids = [int(file.name) for file in notes.iterdir()]
         assert all(_is_there(pid) for pid in pids)
     finally:
         process.kill()
         process.join()
     _wait_for(lambda: not any(_is_there(pid) for pid in pids))
+    assert [p.name[:13] for p in temporary.iterdir()] == ["geoseg-train-"]
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(ParameterError, match="cannot be trained"):
+        in_ranks(partial(_fails, how="geoseg"), TWO, hear=print)
+    assert list(temporary.iterdir()) == []
 
 
 def _is_there(pid: int) -> bool:
-    try:
-        return re.search(r"^State:\s+[ZX]", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE) is None
+    try:  # files are open until the last thread is gone
+        states = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/status")]
     except OSError:
         return False
+    return any(re.search(r"^State:\s+[ZX]", state, re.MULTILINE) is None for state in states)
 
 
 def _wait_for(happened: Callable[[], bool]) -> None:

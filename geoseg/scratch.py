@@ -1,32 +1,38 @@
-"""A folder for what a cluster in this program keeps on the disk; those of dead programs are removed."""
+"""A folder for what a program keeps on the disk while it runs; those of dead programs are removed."""
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["scratch_folder"]
 
-_PREFIX = "geoseg-dask-"
+Kind = Literal["dask", "evaluate", "train"]
+"""What a folder is for: a cluster in this program, maps that are scored and not kept, the meeting of processes."""
+
+_OURS = re.compile(r"geoseg-(?:dask|evaluate|train)-")
 _HELD = "held"
 
 
 @contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A new folder in the temporary folder of the machine, removed at the end.
+def scratch_folder(kind: Kind) -> Iterator[Path]:
+    """A new folder in the temporary folder of the machine, ``geoseg-<kind>-...``, removed at the end.
 
     A program that is killed leaves its folder. Whether its owner lives is told by a lock of the kernel, which goes with
     the process: numbers of processes are given anew, and mean nothing in another container on the same disk. Folders
-    without a lock, of other users, or on disks without locks are left alone.
+    without a lock, of other users, or on disks without locks are left alone. The next one to start, whatever its kind,
+    removes those of the dead.
     """
     _remove_stale(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"geoseg-{kind}-", ignore_cleanup_errors=True) as folder:
         held = _hold(Path(folder))
         try:
-            yield folder
+            yield Path(folder)
         finally:
             if held is not None:
                 os.close(held)
@@ -49,10 +55,14 @@ def _hold(folder: Path) -> int | None:
 def _remove_stale(where: Path) -> None:
     """Remove the folders of this user whose owners are dead; whatever goes wrong is no reason not to start."""
     with suppress(OSError):
-        for folder in where.glob(f"{_PREFIX}*"):
+        for folder in filter(_is_ours, where.iterdir()):
             with suppress(OSError):
                 if not folder.is_symlink() and folder.stat().st_uid == os.geteuid() and _is_free(folder / _HELD):
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    return _OURS.match(folder.name) is not None
 
 
 def _is_free(lock: Path) -> bool:
