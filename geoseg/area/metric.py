@@ -94,17 +94,29 @@ class Metric:
 
 
 def _linear_px(nodes: NDArray[np.float64], shape: tuple[int, int]) -> int:
-    """Side of a square about whose middle the metric is linear, as far as the second differences of the nodes tell."""
+    """Side of a square about whose middle the metric, and the steps along columns and rows, are linear.
+
+    As far as the second differences of the nodes tell.
+    """
     side = np.array([n / (k - 1) for n, k in zip(shape, nodes.shape[:2], strict=True)])
     # as in _error_at: at a pole of a geographic grid a step along the parallel has no length
     e, g = (np.maximum(nodes[..., k], 1e-3 * nodes[..., k].max()) for k in (0, 2))
-    relative = 1 / np.stack([e, np.sqrt(e * g), g], axis=-1)
-    down = np.abs(np.diff(nodes, n=2, axis=0)) * relative[1:-1] / side[0] ** 2
-    across = np.abs(np.diff(nodes, n=2, axis=1)) * relative[:, 1:-1] / side[1] ** 2
-    mixed = np.abs(np.diff(np.diff(nodes, axis=0), axis=1)) * relative[1:, 1:] / side.prod()
-    curvature = sum(float(part.max(axis=(0, 1)).sum()) for part in (down, across, 2 * mixed))
-    # half of the side squared, and half of it again; lengths are roots
-    return int(min(math.sqrt(16 * _LINEAR / curvature), max(shape))) if curvature > 0 else max(shape)
+    steps = np.sqrt(np.maximum(nodes[..., ::2], 0.0))
+    curvature = max(
+        # a length is the root of the metric: half of its error
+        _curvature(nodes, np.stack([e, np.sqrt(e * g), g], axis=-1), side) / 2,
+        _curvature(steps, np.sqrt(np.stack([e, g], axis=-1)), side),
+    )
+    # half of the side squared, and half of it again
+    return int(min(math.sqrt(8 * _LINEAR / curvature), max(shape))) if curvature > 0 else max(shape)
+
+
+def _curvature(values: NDArray[np.float64], scale: NDArray[np.float64], side: NDArray[np.float64]) -> float:
+    """Greatest second derivatives, along both axes and mixed, of values (rows, cols, n) against a scale, added up."""
+    down = np.abs(np.diff(values, n=2, axis=0)) / scale[1:-1] / side[0] ** 2
+    across = np.abs(np.diff(values, n=2, axis=1)) / scale[:, 1:-1] / side[1] ** 2
+    mixed = np.abs(np.diff(np.diff(values, axis=0), axis=1)) / scale[1:, 1:] / side.prod()
+    return sum(float(part.max(axis=(0, 1)).sum()) for part in (down, across, 2 * mixed))
 
 
 def _refined_nodes(outlines: Outlines, step_px: float, shape: tuple[int, int]) -> tuple[NDArray[np.float64], float]:

@@ -95,25 +95,32 @@ def _length(
 def _linear(
     nodes: NDArray[np.float64], shape: tuple[int, int], cell: int, first: tuple[int, int], out: NDArray[np.float64]
 ) -> None:
-    """The metric in the cells of a lattice over the scene: E, F and G in the middle, then their slopes.
+    """The metric in the cells of a lattice over the scene, (rows, cols, 5, 3).
 
-    The lattice is the scene's, whichever of its cells are asked for.
+    Metres along one column and along one row, then E, F and G: each as what it would be at the scene's corner, and what
+    a column and a row add to it. The lattice is the scene's, whichever of its cells are asked for.
     """
     for i in range(out.shape[0]):
         top = (first[0] + i) * cell
         bottom = min(top + cell, shape[0])
-        row = 0.5 * (top + bottom) / shape[0]
+        y = 0.5 * (top + bottom)
         for j in range(out.shape[1]):
             left = (first[1] + j) * cell
             right = min(left + cell, shape[1])
-            col = 0.5 * (left + right) / shape[1]
-            middle = tensor_at(nodes, row, col)
-            before, after = tensor_at(nodes, row, left / shape[1]), tensor_at(nodes, row, right / shape[1])
-            above, below = tensor_at(nodes, top / shape[0], col), tensor_at(nodes, bottom / shape[0], col)
-            for k in range(3):
-                out[i, j, k] = middle[k]
-                out[i, j, 3 + k] = (after[k] - before[k]) / (right - left)
-                out[i, j, 6 + k] = (below[k] - above[k]) / (bottom - top)
+            x = 0.5 * (left + right)
+            middle = _forms(nodes, y / shape[0], x / shape[1])
+            before, after = _forms(nodes, y / shape[0], left / shape[1]), _forms(nodes, y / shape[0], right / shape[1])
+            above, below = _forms(nodes, top / shape[0], x / shape[1]), _forms(nodes, bottom / shape[0], x / shape[1])
+            for k in range(5):
+                per_col, per_row = (after[k] - before[k]) / (right - left), (below[k] - above[k]) / (bottom - top)
+                out[i, j, k, 0] = middle[k] - x * per_col - y * per_row
+                out[i, j, k, 1], out[i, j, k, 2] = per_col, per_row
+
+
+@njit(nogil=True, cache=True)
+def _forms(nodes: NDArray[np.float64], down: float, across: float) -> tuple[float, float, float, float, float]:
+    e, f, g = tensor_at(nodes, down, across)
+    return math.sqrt(max(e, 0.0)), math.sqrt(max(g, 0.0)), e, f, g
 
 
 @njit(nogil=True, cache=True)
@@ -148,7 +155,7 @@ def _add_up(
         return
     per_row, per_col = 1 / shape[0], 1 / shape[1]
     left, right, top, bottom = _bounds(vertices)
-    cells = np.empty((0, 0, 9))
+    cells = np.empty((0, 0, 5, 3))
     first_row, first_col = 0, 0
     if cell > 0:
         first_row, first_col = int(top) // cell, int(left) // cell
@@ -157,27 +164,30 @@ def _add_up(
         if n_rows * n_cols > _MOST_CELLS:
             cell = 0
         else:
-            cells = np.empty((n_rows, n_cols, 9))
+            cells = np.empty((n_rows, n_cols, 5, 3))
             _linear(nodes, shape, cell, (first_row, first_col), cells)
     per_unit, per_cell = 1 / unit, 1 / max(cell, 1)  # a unit is a power of two: exact
     for polygon in range(len(out)):
         units = 0
         for ring in range(polygon_offsets[polygon], polygon_offsets[polygon + 1]):
-            for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
-                col, row = float(vertices[k, 0]), float(vertices[k, 1])
-                to_col, to_row = float(vertices[k + 1, 0]), float(vertices[k + 1, 1])
-                dc, dr = to_col - col, to_row - row
-                if cell == 0 or max(abs(dc), abs(dr)) > cell:
+            for v in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+                col, row = float(vertices[v, 0]), float(vertices[v, 1])
+                to_col, to_row = float(vertices[v + 1, 0]), float(vertices[v + 1, 1])
+                dc, dr = abs(to_col - col), abs(to_row - row)
+                if max(dc, dr) > cell:
                     length = _length(nodes, per_row, per_col, piece, col, row, to_col, to_row)
                 else:
                     x, y = 0.5 * (col + to_col), 0.5 * (row + to_row)
                     i = min(int(y * per_cell) - first_row, cells.shape[0] - 1)
                     j = min(int(x * per_cell) - first_col, cells.shape[1] - 1)
-                    y -= 0.5 * ((first_row + i) * cell + min((first_row + i + 1) * cell, shape[0]))
-                    x -= 0.5 * ((first_col + j) * cell + min((first_col + j + 1) * cell, shape[1]))
-                    e = cells[i, j, 0] + x * cells[i, j, 3] + y * cells[i, j, 6]
-                    f = cells[i, j, 1] + x * cells[i, j, 4] + y * cells[i, j, 7]
-                    g = cells[i, j, 2] + x * cells[i, j, 5] + y * cells[i, j, 8]
-                    length = math.sqrt(max(e * dc * dc + 2.0 * f * dc * dr + g * dr * dr, 0.0))
+                    if min(dc, dr) == 0.0:  # nearly all, where outlines run along pixels: no root is taken
+                        k = int(dc == 0.0)
+                        length = (dc + dr) * (cells[i, j, k, 0] + x * cells[i, j, k, 1] + y * cells[i, j, k, 2])
+                    else:
+                        e = cells[i, j, 2, 0] + x * cells[i, j, 2, 1] + y * cells[i, j, 2, 2]
+                        f = cells[i, j, 3, 0] + x * cells[i, j, 3, 1] + y * cells[i, j, 3, 2]
+                        g = cells[i, j, 4, 0] + x * cells[i, j, 4, 1] + y * cells[i, j, 4, 2]
+                        turned = 2.0 * f * (to_col - col) * (to_row - row)
+                        length = math.sqrt(max(e * dc * dc + turned + g * dr * dr, 0.0))
                 units += int(length * per_unit + 0.5)
         out[polygon] = units * unit
