@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.interpolate import row_units
+from geoseg.area.interpolate import Lattice, row_units
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 from geoseg.legend import PROBABILITY_STEPS
@@ -88,8 +88,7 @@ def expected_totals(
         )
     low, high = np.zeros((2, len(probabilities)), dtype=np.int64)
     if probabilities.size:
-        rows, cols = areas.stencils(row_off, col_off, *probabilities.shape[1:])
-        _add(probabilities, areas.nodes, rows.first, rows.weights, cols.first, cols.weights, low, high)
+        _add(probabilities, areas.lattice(row_off, col_off, *probabilities.shape[1:]), low, high)
     pairs: Any = zip(low.tolist(), high.tolist(), strict=True)
     return ExpectedTotals(weighted_units=tuple((h << _LOW_BITS) + lo for lo, h in pairs))
 
@@ -97,21 +96,16 @@ def expected_totals(
 @njit(nogil=True, cache=True)
 def _add(
     probabilities: NDArray[np.uint8],
-    nodes: NDArray[np.float64],
-    row_first: NDArray[np.int64],
-    row_weights: NDArray[np.float64],
-    col_first: NDArray[np.int64],
-    col_weights: NDArray[np.float64],
+    lattice: Lattice,
     low: NDArray[np.int64],
     high: NDArray[np.int64],
 ) -> None:
     """Add row by row, to the sums of the lower bits and of the rest."""
     n_classes, height, width = probabilities.shape
-    line = np.empty(nodes.shape[1])
     area = np.empty(width, dtype=np.int64)
     mask = np.int64((1 << _LOW_BITS) - 1)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
+        row_units(lattice, r, area)
         for k in range(n_classes):
             of_low, of_high = np.int64(0), np.int64(0)
             for c in range(width):

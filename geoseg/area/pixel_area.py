@@ -6,9 +6,10 @@ between them shows the error to be small. A north-up geographic grid needs no in
 `pyproj.Proj.get_factors` is not used: for projections with spherical formulas, Web Mercator among them, its areal scale
 is that of a sphere, off by up to 0.7 %.
 
-Areas are rounded to a unit, a power of two of a square metre, small enough not to matter and large enough for the whole
-scene to fit an int64. Sums of integers do not depend on their order, so neither the cut into blocks nor the grouping by
-class or by polygon changes a total by one bit.
+Areas are whole units, a power of two of a square metre, small enough not to matter and large enough for the whole
+scene to fit an int64; what is rounded is the area of all pixels of a row up to each column. Sums of integers do not
+depend on their order, so neither the cut into blocks nor the grouping by class or by polygon changes a total by one
+bit.
 """
 
 import math
@@ -21,7 +22,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import zone_areas_m2
-from geoseg.area.interpolate import TAPS, Stencil, fill_units, filled, place_units, stencil
+from geoseg.area.interpolate import TAPS, Lattice, fill_units, filled, lattice_of, place_units, stencil
 from geoseg.area.outlines import Outlines, areas_m2
 from geoseg.errors import GeosegWarning, ParameterError
 
@@ -102,8 +103,8 @@ class PixelAreas:
         nodes[: n_nodes[0], : n_nodes[1]] = nodes_m2 / unit_m2
         return cls(shape=shape, unit_m2=unit_m2, nodes=nodes, n_nodes=n_nodes, error=error)
 
-    def stencils(self, row_off: int, col_off: int, height: int, width: int) -> tuple[Stencil, Stencil]:
-        """How the rows and the columns of a block are interpolated; the same for a pixel in every block.
+    def lattice(self, row_off: int, col_off: int, height: int, width: int) -> Lattice:
+        """How the pixels of a block are interpolated; the same for a pixel in every block.
 
         Raises:
             ParameterError: If the block is not within the scene.
@@ -113,9 +114,8 @@ class PixelAreas:
                 f"a block of {height} x {width} px at row {row_off}, column {col_off} is not within the scene of "
                 f"{self.shape[0]} x {self.shape[1]} px: cut it at the scene's edge"
             )
-        rows = stencil(self.shape[0], self.n_nodes[0], np.arange(row_off, row_off + height))
-        cols = stencil(self.shape[1], self.n_nodes[1], np.arange(col_off, col_off + width))
-        return rows, cols
+        rows = np.arange(row_off, row_off + height)
+        return lattice_of(self.nodes, self.n_nodes, self.shape, rows, slice(col_off, col_off + width))
 
     def units(self, row_off: int, col_off: int, height: int, width: int) -> NDArray[np.int64]:
         """(height, width) areas of the pixels of a block, in units of ``unit_m2``.
@@ -123,17 +123,14 @@ class PixelAreas:
         Raises:
             ParameterError: If the block is not within the scene.
         """
-        rows, cols = self.stencils(row_off, col_off, height, width)
         out = np.empty((height, width), dtype=np.int64)
-        fill_units(self.nodes, rows.first, rows.weights, cols.first, cols.weights, out)
+        fill_units(self.lattice(row_off, col_off, height, width), out)
         return out
 
     def units_at(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) areas of the pixels at these rows and columns of the scene, in units of ``unit_m2``."""
-        down = stencil(self.shape[0], self.n_nodes[0], rows)
-        across = stencil(self.shape[1], self.n_nodes[1], cols)
         out = np.empty(len(rows), dtype=np.int64)
-        place_units(self.nodes, down.first, down.weights, across.first, across.weights, out)
+        place_units(lattice_of(self.nodes, self.n_nodes, self.shape, rows, slice(0, self.shape[1])), cols, out)
         return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.interpolate import row_units
+from geoseg.area.interpolate import Lattice, area_before, row_sums, stretch
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 
@@ -110,8 +110,6 @@ def class_totals(
 ) -> ClassTotals:
     """Pixels, area and confidence of each class value in a block.
 
-    Memory: the areas of one row of pixels.
-
     Args:
         classes: (rows, cols) class values of the block.
         areas: Pixel areas of the scene.
@@ -148,7 +146,7 @@ def component_sums(
     """Pixels, area and confidence of each of the components 1 to ``n`` in a block; label 0 is left out.
 
     Component ``k`` is at index ``k - 1``, as in `geoseg.vector.Polygons`. The sums over the components of a class are
-    those of `class_totals`, to the last digit. Memory: the areas of one row of pixels, and 32 bytes per component.
+    those of `class_totals`, to the last digit. Memory: 32 bytes per component.
 
     Args:
         labels: (rows, cols) component of each pixel of the block, 0 for none.
@@ -197,9 +195,10 @@ def run_sums(
     """
     sums = Sums.zeros(n)
     percent = _percent(confidence, shape)
-    y, x = areas.stencils(row_off, col_off, *shape)
-    lattice = areas.nodes, y.first, y.weights, x.first, x.weights
-    _add_runs((rows, cols, labels), percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels))
+    lattice = areas.lattice(row_off, col_off, *shape)
+    _add_runs(
+        (rows, cols, labels), shape[1], percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels)
+    )
     return sums
 
 
@@ -226,8 +225,7 @@ def _accumulate(
     percent = _percent(confidence, groups.shape)
     if groups.size == 0:
         return
-    y, x = areas.stencils(row_off, col_off, *groups.shape)
-    lattice = areas.nodes, y.first, y.weights, x.first, x.weights
+    lattice = areas.lattice(row_off, col_off, *groups.shape)
     highest = _add(groups, base, percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels))
     if highest >= len(sums):
         raise ParameterError(
@@ -235,68 +233,79 @@ def _accumulate(
         )
 
 
-Lattice = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-"""Nodes of the pixel areas, and the first nodes and weights of the rows and of the columns of a block."""
 _Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 @njit(nogil=True, cache=True)
-def _row_area(r: int, lattice: Lattice, line: NDArray[np.float64], area: NDArray[np.int64]) -> None:
-    """The area of a row of a block from its left edge up to each pixel, that one included."""
-    nodes, row_first, row_weights, col_first, col_weights = lattice
-    row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
-    for c in range(1, len(area)):
-        area[c] += area[c - 1]
-
-
-@njit(nogil=True, cache=True)
-def _add_run(
-    k: Any, r: int, begin: Any, end: Any, area: NDArray[np.int64], confidence: NDArray[np.uint8], totals: _Totals
-) -> None:
-    pixels, units, conf_sum, conf_pixels = totals
-    pixels[k] += end - begin
-    units[k] += area[end - 1] - (area[begin - 1] if begin > 0 else np.int64(0))
-    if confidence.size > 0:
-        for i in range(begin, end):
-            known = np.int64(confidence[r, i] != 255)
-            conf_sum[k] += known * confidence[r, i]
-            conf_pixels[k] += known
+def _confidence(row: NDArray[np.uint8]) -> tuple[Any, Any]:
+    """Sum of the confidence of some pixels, and how many have one."""
+    total, known = np.int64(0), np.int64(0)
+    for percent in row:
+        if percent != 255:
+            total += percent
+            known += 1
+    return total, known
 
 
 @njit(nogil=True, cache=True)
 def _add_runs(
     runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
+    width: Any,
     confidence: NDArray[np.uint8],
     lattice: Lattice,
     totals: _Totals,
 ) -> None:
     """Add the runs of components counted from 1, row by row."""
     rows, cols, labels = runs
-    line, area = np.empty(lattice[0].shape[1]), np.empty(len(lattice[3]), dtype=np.int64)
+    pixels, units, conf_sum, conf_pixels = totals
+    starts = lattice.begin
     for r in range(len(rows) - 1):
-        _row_area(r, lattice, line, area)
+        sums = row_sums(lattice, r)
+        k, here = 0, stretch(sums, 0)
+        begin, area = np.int64(0), area_before(here, 0)
         for i in range(rows[r], rows[r + 1]):
-            end = np.int64(cols[i + 1]) if i + 1 < rows[r + 1] else len(area)
-            if labels[i] > 0:
-                _add_run(np.int64(labels[i]) - 1, r, np.int64(cols[i]), end, area, confidence, totals)
+            end = np.int64(cols[i + 1]) if i + 1 < rows[r + 1] else np.int64(width)
+            while starts[k + 1] < end:
+                k += 1
+                here = stretch(sums, k)
+            before, area = area, area_before(here, end)
+            group = np.int64(labels[i]) - 1
+            if group >= 0:
+                pixels[group] += end - begin
+                units[group] += area - before
+                if confidence.size > 0:
+                    total, known = _confidence(confidence[r, begin:end])
+                    conf_sum[group] += total
+                    conf_pixels[group] += known
+            begin = end
 
 
 @njit(nogil=True, cache=True)
 def _add(groups: NDArray[Any], base: int, confidence: NDArray[np.uint8], lattice: Lattice, totals: _Totals) -> np.int64:
     """Add row by row; returns the highest group found, and adds nothing to groups that do not exist."""
     height, width = groups.shape
-    line, area = np.empty(lattice[0].shape[1]), np.empty(width, dtype=np.int64)
+    pixels, units, conf_sum, conf_pixels = totals
+    starts = lattice.begin
     highest = np.int64(-1)
     for r in range(height):
-        _row_area(r, lattice, line, area)
-        row = groups[r]
-        begin = 0
-        for c in range(1, width + 1):
-            if c < width and row[c] == row[c - 1]:
+        sums = row_sums(lattice, r)
+        k, here = 0, stretch(sums, 0)
+        row, begin, area = groups[r], 0, area_before(here, 0)
+        for end in range(1, width + 1):
+            if end < width and row[end] == row[end - 1]:
                 continue
-            k = np.int64(row[begin]) - base
-            highest = max(highest, k)
-            if 0 <= k < len(totals[0]):
-                _add_run(k, r, begin, c, area, confidence, totals)
-            begin = c
+            while starts[k + 1] < end:
+                k += 1
+                here = stretch(sums, k)
+            before, area = area, area_before(here, end)
+            group = np.int64(row[begin]) - base
+            highest = max(highest, group)
+            if 0 <= group < len(pixels):
+                pixels[group] += end - begin
+                units[group] += area - before
+                if confidence.size > 0:
+                    total, known = _confidence(confidence[r, begin:end])
+                    conf_sum[group] += total
+                    conf_pixels[group] += known
+            begin = end
     return highest

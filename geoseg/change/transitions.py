@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.interpolate import row_units
+from geoseg.area.interpolate import Lattice, row_units
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import Sums
 from geoseg.change.codes import ChangeCodes
@@ -129,18 +129,13 @@ def count_transitions(
     found = Transitions.zero(k)
     out = np.empty(before.shape, dtype=codes.dtype)
     if before.size:
-        rows, cols = areas.stencils(row_off, col_off, *before.shape)
         _count(
             before,
             after,
             np.zeros((0, 0), dtype=np.uint8) if confidence is None else confidence,
             codes.table,
             k,
-            areas.nodes,
-            rows.first,
-            rows.weights,
-            cols.first,
-            cols.weights,
+            areas.lattice(row_off, col_off, *before.shape),
             out,
             found.sums.pixels,
             found.sums.units,
@@ -157,11 +152,7 @@ def _count(
     confidence: NDArray[np.uint8],
     table: NDArray[np.unsignedinteger],
     k: int,
-    nodes: NDArray[np.float64],
-    row_first: NDArray[np.int64],
-    row_weights: NDArray[np.float64],
-    col_first: NDArray[np.int64],
-    col_weights: NDArray[np.float64],
+    lattice: Lattice,
     out: NDArray[np.unsignedinteger],
     pixels: NDArray[np.int64],
     units: NDArray[np.int64],
@@ -170,12 +161,11 @@ def _count(
 ) -> None:
     """Row by row. Sums are kept by pair of bytes, so that a pixel takes neither a branch nor a product."""
     height, width = before.shape
-    line = np.empty(nodes.shape[1])
     area = np.empty(width, dtype=np.int64)
     codes = table.ravel()
     sums = np.zeros((1 << 16, 2), dtype=np.int64)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
+        row_units(lattice, r, area)
         for c in range(width):
             pair = (np.int64(before[r, c]) << 8) | np.int64(after[r, c])
             sums[pair, 0] += 1

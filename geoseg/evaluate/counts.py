@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.interpolate import row_units
+from geoseg.area.interpolate import Lattice, row_units
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.evaluate.plan import Plan
 from geoseg.evaluate.scores import Margins
@@ -141,11 +141,8 @@ def count_block(plan: Plan, areas: PixelAreas, block: Block) -> BlockCounts:
     n_rows, n_cols = -(-block.height // side), -(-block.width // side)
     pixels, units = np.zeros((2, k + 1, k + 1), dtype=np.int64)
     margins = np.zeros((n_rows, n_cols, 3, k), dtype=np.int64)
-    rows, cols = areas.stencils(block.row_off, block.col_off, block.height, block.width)
-    _count(
-        both.truth, both.mapped, side, areas.nodes, rows.first, rows.weights, cols.first, cols.weights,
-        pixels, units, margins,
-    )  # fmt: skip
+    lattice = areas.lattice(block.row_off, block.col_off, block.height, block.width)
+    _count(both.truth, both.mapped, side, lattice, pixels, units, margins)
     by_percent = None
     if both.confidence is not None:
         by_percent = np.zeros((k, _N_PERCENT, 2), dtype=np.int64)
@@ -160,11 +157,7 @@ def _count(
     truth: NDArray[np.uint8],
     mapped: NDArray[np.uint8],
     side: int,
-    nodes: NDArray[np.float64],
-    row_first: NDArray[np.int64],
-    row_weights: NDArray[np.float64],
-    col_first: NDArray[np.int64],
-    col_weights: NDArray[np.float64],
+    lattice: Lattice,
     pixels: NDArray[np.int64],
     units: NDArray[np.int64],
     margins: NDArray[np.int64],
@@ -173,13 +166,12 @@ def _count(
     height, width = truth.shape
     k = margins.shape[3]
     n_cols = margins.shape[1]
-    line = np.empty(nodes.shape[1])
     area = np.empty(width, dtype=np.int64)
     place = np.full(256, k, dtype=np.int64)
     place[:k] = np.arange(k)
     here = np.zeros((n_cols, (k + 1) * (k + 1), 2), dtype=np.int64)
     for r in range(height):
-        row_units(nodes, row_first[r], row_weights[:, r], col_first, col_weights, line, area)
+        row_units(lattice, r, area)
         for j in range(n_cols):
             sums = here[j]
             for c in range(j * side, min((j + 1) * side, width)):

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
 from geoseg.area import PixelAreas
+from geoseg.area.interpolate import TAPS, stencil
 from geoseg.errors import GeosegWarning, ParameterError
 
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +type=crs"
@@ -136,6 +137,17 @@ def test_the_units_of_a_pixel_do_not_depend_on_the_block(kind: str, data: st.Dat
     np.testing.assert_array_equal(part, whole[row:row_end, col:col_end])
     rows, cols = np.random.default_rng(row).integers(0, [[areas.shape[0]], [areas.shape[1]]], (2, 50))
     np.testing.assert_array_equal(areas.units_at(rows, cols), whole[rows, cols])
+
+
+@pytest.mark.parametrize("kind", sorted(SCENES))
+def test_pixels_are_the_cubics_through_the_nodes_around_them(kind: str) -> None:
+    areas = PixelAreas.of(SCENES[kind])
+    x, y = (stencil(n, m, np.arange(n)) for n, m in zip(areas.shape[::-1], areas.n_nodes[::-1], strict=True))
+    expected = np.zeros(areas.shape)
+    for i in range(TAPS):
+        for j in range(TAPS):
+            expected += y.weights[i, :, None] * x.weights[j] * areas.nodes[np.ix_(y.first + i, x.first + j)]
+    np.testing.assert_allclose(areas.units(0, 0, *areas.shape), expected, rtol=1e-11)
 
 
 def test_the_unit_is_a_power_of_two_and_the_scene_fits_an_int64(grid: GeoBox) -> None:
