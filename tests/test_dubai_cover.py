@@ -12,9 +12,13 @@ from PIL import Image
 import geoseg
 from geoseg.evaluate.scores import Margins
 from geoseg.models.load import Model, load_model
-from training.dubai_cover import SETTINGS, SHARES_GROUND, calibrate, compare, draw, prepare, ship, simple_ways
-from training.dubai_scenes import CLASSES, GSD_M, NOT_LABELLED, averaged, most, pictures, scenes
+from training.cells import averaged, most
+from training.dubai_cover import SETTINGS, SHARES_GROUND, choosing, colours, held, prepare, ways
+from training.dubai_scenes import CLASSES, GSD_M, pictures, scenes
+from training.held import compare, draw
+from training.shipping import calibrate, ship
 from training.table import Gain, gains, table
+from training.ways import NOT_LABELLED, simple_ways
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "dubai-rgb-6class"
 ZOO = Path(geoseg.__file__).parent / "models" / "zoo" / "dubai-cover"
@@ -57,20 +61,20 @@ def test_the_settings_it_was_trained_with_are_in_the_project(model: Model) -> No
 def test_it_knows_more_of_a_tile_it_never_saw_than_thresholds_and_a_random_forest(model: Model, tmp_path: Path) -> None:
     if not DATA.is_dir():
         pytest.skip("the real pictures are not here")
-    held = pictures(DATA / "val")[1::2]
-    scenes(held, tmp_path)
+    scored = pictures(DATA / "val")[1::2]
+    scenes(scored, tmp_path)
     read = []
     for picture in pictures(DATA / "train")[1:20:3]:
         assert picture.name not in SHARES_GROUND
         pixels, labels = picture.read()
         read.append((averaged(pixels, 4), most(labels, 4)))
     others = {}
-    for name, way in simple_ways(read, pixels=20_000, trees=20):
+    for name, way in simple_ways(read, thresholds_on=colours, pixels=20_000, trees=20):
         others[name] = way
         if name == "random forest":
             break
     counts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("geoseg", *others)}
-    for picture in held:
+    for picture in scored:
         pixels, labels = picture.read()
         truth = most(labels, 2)
         mapped = geoseg.segment(geoseg.open_scene(tmp_path / "images" / f"{picture.name}.tif"), model).classes
@@ -149,7 +153,7 @@ def test_pictures_that_show_what_is_scored_are_not_trained_on(constructed: tuple
 
 def test_the_table_has_every_way_with_intervals(constructed: tuple[Path, Path], tmp_path: Path) -> None:
     data, work = constructed
-    units = compare(data, work, ZOO, pixels=2000, trees=5)
+    units = compare(ways(data, pixels=2000, trees=5), held(work), ZOO, tmp_path / "maps")
     assert list(units) == [
         "majority",
         *(name + how for name in ("thresholds", "random forest", "forest, surroundings") for how in ("", ", balanced")),
@@ -164,7 +168,7 @@ def test_the_table_has_every_way_with_intervals(constructed: tuple[Path, Path], 
     assert str(Gain.of(units["majority"], units["majority"])) == "0.000 (0.000 to 0.000)"
     # all of them are scored on all labels, pixels of the pictures as they are
     assert {each.reference.sum() for each in units.values()} == {3 * (60 * 50 - 100)}
-    draw(data, work, ZOO, tmp_path)
+    draw(held(work), ZOO, tmp_path / "maps", tmp_path)
     for picture in pictures(data / "val"):
         with Image.open(tmp_path / f"{picture.name}.png") as beside:
             assert beside.size == (3 * 60 + 8, 50)
@@ -176,8 +180,9 @@ def test_confidence_is_made_right_on_the_pictures_that_chose_the_epoch(
 ) -> None:
     data, work = constructed
     shutil.copytree(ZOO, tmp_path / "model")
-    value = calibrate(data, work, tmp_path / "model")
-    assert [file.stem for file in (work / "choose" / "images").iterdir()] == ["tile1_part006"]
+    images = sorted((choosing(data, work) / "images").iterdir())
+    assert [file.stem for file in images] == ["tile1_part006"]
+    value = calibrate(tmp_path / "model", images, work / "choose" / "labels")
     # it knows nothing of this land, so it is to be less sure than it was
     assert value > model.card.temperature
     card = load_model(tmp_path / "model").card

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.crs import CRS
 
-__all__ = ["CLASSES", "GSD_M", "NOT_LABELLED", "Picture", "averaged", "most", "pictures", "scenes", "write_classes"]
+from training.cells import averaged, most
+from training.ways import NOT_LABELLED
+
+__all__ = ["CLASSES", "GSD_M", "Picture", "pictures", "scenes"]
 
 CLASSES: Final = ("water", "land", "road", "building", "vegetation")
 """By their numbers in the label pictures, from 0."""
-NOT_LABELLED: Final = 255
 GSD_M: Final = 0.5
 """Made up."""
 _PROJ: Final = "+proj=tmerc +lat_0=0 +lon_0=0 +k=1 +x_0=0 +y_0=0 +ellps=WGS84 +units=m +no_defs"
@@ -89,15 +91,10 @@ def scenes(chosen: Sequence[Picture], folder: Path, *, coarser: int = 1) -> None
         with rasterio.open(image, "w", **_profile(pixels, transform), photometric="RGB") as file:
             file.write(pixels)
             file.descriptions = ("red", "green", "blue")
-        write_classes(folder / "labels" / image.name, picture, labels, coarser=coarser)
-
-
-def write_classes(path: Path, picture: Picture, classes: Pixels, *, coarser: int = 1) -> None:
-    """Class numbers (row, col) of a picture as a GeoTIFF in its made-up place, with the names of the classes."""
-    profile = _profile(classes[None], _transform(picture, GSD_M * coarser))
-    with rasterio.open(path, "w", **profile, nodata=NOT_LABELLED) as file:
-        file.write(classes, 1)
-        file.update_tags(1, CLASSES=_NAMED)
+        profile = _profile(labels[None], transform)
+        with rasterio.open(folder / "labels" / image.name, "w", **profile, nodata=NOT_LABELLED) as file:
+            file.write(labels, 1)
+            file.update_tags(1, CLASSES=_NAMED)
 
 
 def _transform(picture: Picture, size_m: float) -> Affine:
@@ -108,24 +105,3 @@ def _profile(pixels: Pixels, transform: Affine) -> dict[str, Any]:
     bands, height, width = pixels.shape
     shape = {"driver": "GTiff", "dtype": "uint8", "count": bands, "height": height, "width": width}
     return {**shape, "crs": _CRS, "transform": transform, "compress": "deflate"}
-
-
-def _cells(values: Pixels, n: int) -> Pixels:
-    """(..., row, col) in cells (..., row, n, col, n)."""
-    rows, cols = (size // n for size in values.shape[-2:])
-    return values[..., : rows * n, : cols * n].reshape(*values.shape[:-2], rows, n, cols, n)
-
-
-def averaged(pixels: Pixels, n: int) -> Pixels:
-    """Pixels (band, row, col) of which n along a side are one."""
-    found: Pixels = np.rint(_cells(pixels, n).mean(axis=(-3, -1))).astype(np.uint8)
-    return found
-
-
-def most(labels: Pixels, n: int) -> Pixels:
-    """The class that most pixels of a cell have; of several the one with the lowest number."""
-    cells = _cells(labels, n)
-    numbers = np.array([*range(len(CLASSES)), NOT_LABELLED], np.uint8)
-    counts = np.stack([(cells == number).sum(axis=(-3, -1)) for number in numbers])
-    found: Pixels = numbers[counts.argmax(axis=0)]
-    return found

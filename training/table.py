@@ -1,10 +1,10 @@
 """Several ways to make a map, held against the same labels: their scores, and what one gains on the others.
 
-All of them are scored by what `geoseg evaluate` runs. Intervals are from scenes drawn again; the difference of two ways
-is that of the same draws, so that a scene that is hard for both does not blur it.
+All of them are scored by what `geoseg evaluate` runs. Intervals are from scenes, or from parts of a single one, drawn
+again; the difference of two ways is that of the same draws, so that a scene that is hard for both does not blur it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -72,12 +72,19 @@ def scored(maps: Path, labels: Path) -> Evaluation:
     return result.evaluation
 
 
-def margins_of(evaluation: Evaluation) -> Margins:
-    """(scenes, K) margins of the classes of an evaluation, in the order of its legend."""
-    k = len(evaluation.legend)
+def margins_of(evaluation: Evaluation, classes: Sequence[str]) -> Margins:
+    """(units, K) margins of these classes: units are the scenes or, of a single one, its square parts."""
+    k, place = len(classes), [classes.index(c.name) for c in evaluation.legend]
+    if len(evaluation.scenes) == 1:
+        parts = evaluation.scenes[0].counts.parts
+        wide = [np.zeros((len(each), k)) for each in (parts.agreed, parts.reference, parts.predicted)]
+        for to, each in zip(wide, (parts.agreed, parts.reference, parts.predicted), strict=True):
+            to[:, place] = each
+        return Margins(agreed=wide[0], reference=wide[1], predicted=wide[2])
     matrices = np.zeros((len(evaluation.scenes), k, k))
-    for i, (scene, place) in enumerate(zip(evaluation.scenes, evaluation.places, strict=True)):
-        matrices[i][np.ix_(place, place)] = scene.counts.compared
+    for i, (scene, inside) in enumerate(zip(evaluation.scenes, evaluation.places, strict=True)):
+        there = np.array(place)[inside]
+        matrices[i][np.ix_(there, there)] = scene.counts.compared
     return Margins.of(matrices)
 
 
