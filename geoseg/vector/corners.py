@@ -6,7 +6,7 @@ corners only: where two pixels of one class meet diagonally and no other way, an
 neighbouring blocks. So no image of labels is painted.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,7 +26,6 @@ __all__ = [
     "Halo",
     "Rim",
     "corner_bytes",
-    "label_at",
 ]
 
 # Bits of a corner's byte. The pixels around it differ across: the border that goes up from it, right, down, left; the
@@ -42,12 +41,16 @@ _EACH: Final = 0x0101010101010101  # a bit of each of eight bytes
 
 
 class Rim(NamedTuple):
-    """Labels of the outermost pixels of a block and of those around it."""
+    """The outermost corners of a block, and the labels of the pixels around them."""
 
-    across: NDArray[np.int32]
-    """(4, cols + 2) rows -1, 0, the last and the one after it, from column -1 on."""
-    down: NDArray[np.int32]
-    """(rows + 2, 4) columns -1, 0, the last and the one after it, from row -1 on."""
+    rows: NDArray[np.int64]
+    """(n,) row of each corner."""
+    cols: NDArray[np.int64]
+    """(n,) and column."""
+    around: NDArray[np.int32]
+    """(4, n) labels of the pixels to the lower right, lower left, upper left and upper right."""
+    framed: tuple[bool, bool, bool, bool]
+    """Whether top, bottom, left and right lie on the map's frame."""
 
     @classmethod
     def of(cls, runs: Runs, halo: Halo | None = None) -> "Rim":
@@ -56,30 +59,23 @@ class Rim(NamedTuple):
         if halo is None:
             row, col = np.full(cols + 2, OUTSIDE, np.int32), np.full(rows, OUTSIDE, np.int32)
             halo = row, row, col, col
-        across, down = np.empty((4, cols + 2), np.int32), np.empty((rows + 2, 4), np.int32)
-        across[0], across[3], down[1:-1, 0], down[1:-1, 3] = halo
-        across[1, 1:-1], across[2, 1:-1], down[1:-1, 1], down[1:-1, 2] = runs.sides
-        across[1:3, 0], across[1:3, -1] = halo[2][[0, -1]], halo[3][[0, -1]]
-        down[0], down[-1] = halo[0][[0, 1, -2, -1]], halo[1][[0, 1, -2, -1]]
-        return cls(across, down)
-
-    @property
-    def framed(self) -> tuple[bool, bool, bool, bool]:
-        """Whether top, bottom, left and right lie on the map's frame."""
-        ends = self.across[0, 1], self.across[3, 1], self.down[1, 0], self.down[1, 3]
-        top, bottom, left, right = (bool(label == OUTSIDE) for label in ends)
-        return top, bottom, left, right
-
-
-@njit(nogil=True, cache=True)
-def label_at(across: NDArray[np.int32], down: NDArray[np.int32], r: int, c: int) -> Any:
-    """Label of a pixel on the rim or around it."""
-    rows, cols = down.shape[0] - 2, across.shape[1] - 2
-    if r <= 0:
-        return across[r + 1, c + 1]
-    if r >= rows - 1:
-        return across[r - rows + 3, c + 1]
-    return down[r + 1, c + 1 if c <= 0 else c - cols + 3]
+        above, below, before, behind = halo
+        top, bottom, left, right = runs.sides
+        # the outermost rows with the pixels beside them
+        top, bottom = (np.concatenate([before[[k]], side, behind[[k]]]) for k, side in ((0, top), (-1, bottom)))
+        down, across = np.arange(1, rows), np.arange(cols + 1)
+        sides = [
+            (0 * across, across, (top[1:], top[:-1], above[:-1], above[1:])),
+            (down, 0 * down, (left[1:], before[1:], before[:-1], left[:-1])),
+            (down, 0 * down + cols, (behind[1:], right[1:], right[:-1], behind[:-1])),
+            (0 * across + rows, across, (below[1:], below[:-1], bottom[:-1], bottom[1:])),
+        ]
+        return cls(
+            rows=np.concatenate([side[0] for side in sides]),
+            cols=np.concatenate([side[1] for side in sides]),
+            around=np.concatenate([np.stack(side[2]) for side in sides], axis=1),
+            framed=(above[1] == OUTSIDE, below[1] == OUTSIDE, before[0] == OUTSIDE, behind[0] == OUTSIDE),
+        )
 
 
 def corner_bytes(classes: NDArray[np.uint8], runs: Runs, rim: Rim, *, nodata: int) -> tuple[NDArray[np.uint8], int]:
@@ -101,9 +97,22 @@ def corner_bytes(classes: NDArray[np.uint8], runs: Runs, rim: Rim, *, nodata: in
     around = np.zeros((rows + 1) * stride, dtype=np.uint8)
     is_class = 0 <= nodata <= 255
     _look_around(classes, np.uint8(nodata if is_class else 0), np.uint8(not is_class), stride, around)
-    _look_diagonally(runs.rows, runs.cols, runs.labels, stride, around)
-    _look_outside(rim.across, rim.down, stride, around)
+    _look_diagonally(runs.rows, runs.cols, runs.labels, stride, around, around.view(np.int64))
+    around[rim.rows * stride + rim.cols] = _rim_bytes(rim, rows, cols)
     return around, stride
+
+
+def _rim_bytes(rim: Rim, rows: int, cols: int) -> NDArray[np.uint8]:
+    """The bytes of the corners on the rim, by the labels around them."""
+    se, sw, nw, ne = rim.around
+    # what begins below the block or on its right is another one's
+    begins = (ne != se) & (se > 0) & ((se != sw) | (sw == nw)) & (rim.rows < rows) & (rim.cols < cols)
+    bits = ((nw != ne, UP), (ne != se, RIGHT), (se != sw, DOWN), (sw != nw, LEFT), (nw != se, DIAGONAL),
+            (ne != sw, ANTIDIAGONAL), (begins, BEGINS))  # fmt: skip
+    byte = np.full(len(se), RIM, np.uint8)
+    for is_set, bit in bits:
+        byte |= is_set * np.uint8(bit)
+    return byte
 
 
 @njit(nogil=True, cache=True)
@@ -133,22 +142,26 @@ def _look_around(
 
 @njit(nogil=True, cache=True)
 def _look_diagonally(
-    rows: NDArray[np.int64], cols: NDArray[np.int32], labels: NDArray[np.int32], stride: int, around: NDArray[np.uint8]
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    stride: int,
+    around: NDArray[np.uint8],
+    words: NDArray[np.int64],
 ) -> None:
-    """The corners where four borders meet and two pixels of one class, which may be two components."""
-    words = around.view(np.uint64)
-    per_row = stride // 8
+    """The corners where four borders meet and two pixels of one class, which may be two components.
+
+    Eight bytes are looked at together, as ``words``.
+    """
     for r in range(1, len(rows) - 1):
         above, below = rows[r - 1], rows[r]
-        for w in range(r * per_row, (r + 1) * per_row):
+        for w in range(r * stride // 8, (r + 1) * stride // 8):
             word = words[w]
-            four = word & (word >> np.uint64(1)) & (word >> np.uint64(2)) & (word >> np.uint64(3))
-            other = (word >> np.uint64(4)) & (word >> np.uint64(5))
-            if four & ~other & np.uint64(_EACH) == 0:
+            if word & word >> 1 & word >> 2 & word >> 3 & ~(word >> 4 & word >> 5) & _EACH == 0:
                 continue
             for at in range(8 * w, 8 * w + 8):
                 byte = around[at]
-                if byte & np.uint8(15) != 15 or byte & np.uint8(48) == 48:
+                if byte & 15 != 15 or byte & 48 == 48:
                     continue
                 c = at - r * stride
                 # a run begins on either side of the corner: the pixels to its left are those of the runs before
@@ -157,22 +170,6 @@ def _look_diagonally(
                 while cols[below] < c:
                     below += 1
                 if labels[above - 1] != labels[below]:
-                    around[at] |= np.uint8(DIAGONAL)
+                    around[at] |= DIAGONAL
                 if labels[above] != labels[below - 1]:
-                    around[at] |= np.uint8(ANTIDIAGONAL)
-
-
-@njit(nogil=True, cache=True)
-def _look_outside(across: NDArray[np.int32], down: NDArray[np.int32], stride: int, around: NDArray[np.uint8]) -> None:
-    """The corners on the rim, by the labels around them."""
-    rows, cols = down.shape[0] - 2, across.shape[1] - 2
-    for r in range(rows + 1):
-        for c in range(0, cols + 1, 1 if r in (0, rows) else max(1, cols)):
-            nw, ne = label_at(across, down, r - 1, c - 1), label_at(across, down, r - 1, c)
-            sw, se = label_at(across, down, r, c - 1), label_at(across, down, r, c)
-            byte = (int(nw != ne) * UP) | (int(ne != se) * RIGHT) | (int(se != sw) * DOWN) | (int(sw != nw) * LEFT)
-            byte |= (int(nw != se) * DIAGONAL) | (int(ne != sw) * ANTIDIAGONAL) | RIM
-            # what begins below the block or on its right is another one's
-            if ne != se and se > 0 and (se != sw or sw == nw) and r < rows and c < cols:
-                byte |= BEGINS
-            around[r * stride + c] = np.uint8(byte)
+                    around[at] |= ANTIDIAGONAL

@@ -37,7 +37,6 @@ from geoseg.vector.corners import (
     Halo,
     Rim,
     corner_bytes,
-    label_at,
 )
 from geoseg.vector.label import Runs
 
@@ -67,6 +66,8 @@ def _table() -> NDArray[np.uint8]:
 
 
 _TABLE: Final = _table()
+_WORDS: Final = 1 << 14
+_EACH_BEGINS: Final = int(np.frombuffer(bytes([BEGINS]) * 8, np.int64)[0])  # of eight bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,16 +128,43 @@ def trace(
     rows, cols = classes.shape
     rim = Rim.of(runs, halo)
     around, stride = corner_bytes(classes, runs, rim, nodata=nodata)
-    place = (rows, cols, row_off, col_off, stride), rim.framed
-    n_vertices, n_turns = _count(around)
-    codes = np.empty(n_vertices + n_turns + 1, dtype=np.int64)
+    top, bottom, left, right = rim.framed
+    frame = 0 if top else -1, rows if bottom else -1, 0 if left else -1, cols if right else -1
+    place = (rows, cols, stride, (row_off << 32) + (col_off << 1), *frame)
+    words = around.view(np.int64)
+    n_turns = _ones(words, BEGINS)
+    # a corner is a vertex of each ring that turns at it or meets a border there, so there are no more than borders
+    codes = np.empty(_ones(words, UP | RIGHT | DOWN | LEFT) + n_turns + 1, dtype=np.int64)
     steps = _TABLE, np.array([1, stride, -1, -stride]), np.array([2, 1 << 32, -2, -(1 << 32)])
-    chains = _walks(8 * (rows + cols))
-    n_chains = _trace_chains(rim.across, rim.down, place, around, steps, codes, *chains)
-    open_chains = _traced(codes[: chains[0][n_chains]].copy(), chains, n_chains)
-    rings = _walks(n_turns)
-    n_rings = _trace_rings((runs.rows, runs.cols, runs.labels), place, around, steps, codes, *rings)
-    return _traced(codes[: rings[0][n_rings]], rings, n_rings), open_chains
+    heading, which = _chain_begins(rim, rows, cols)
+    row, col = rim.rows[which], rim.cols[which]
+    offsets, _, ends = _walks(len(which))
+    ends[:, 0] = (row + row_off) << 33 | (col + col_off) << 2 | heading
+    _trace_chains(row * stride + col, heading, place, around, *steps, codes, offsets, ends)
+    chains = codes[: offsets[-1]].copy(), (offsets, rim.around[heading, which], ends), len(which)
+    walks = _walks(n_turns)
+    n_rings = _trace_rings(runs.rows, runs.cols, runs.labels, place, around, words, *steps, codes, *walks)
+    return _traced(codes[: walks[0][n_rings]], walks, n_rings), _traced(*chains)
+
+
+def _ones(words: NDArray[np.int64], bits: int) -> int:
+    """How many of these bits are set in all bytes; a few at a time, which takes no memory."""
+    every = np.frombuffer(bytes([bits]) * 8, np.int64)
+    parts = (words[k : k + _WORDS] for k in range(0, len(words), _WORDS))
+    return sum(int(np.bitwise_count(part & every).sum()) for part in parts)
+
+
+def _chain_begins(rim: Rim, rows: int, cols: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Heading, and which corner of the rim, of the edges of the block's pixels that go on from another block."""
+    below, above, right, left = rim.rows < rows, rim.rows > 0, rim.cols < cols, rim.cols > 0
+    inside = np.stack([below & right, below & left, above & left, above & right])
+    # by heading, the pixel on the right of the edge, and then clockwise around the corner
+    own, behind_right, behind_left, ahead_left = (np.roll(rim.around, -k, axis=0) for k in range(4))
+    # the pixel on the right of the edge before this one: where it is this pixel itself, that edge is within the block
+    comes = np.where(behind_left == own, ~np.roll(inside, -2, axis=0), ~np.roll(inside, -1, axis=0))
+    comes &= (behind_left == own) | (behind_right == own)
+    heading, which = np.nonzero(inside & comes & (own > 0) & (ahead_left != own))
+    return heading, which
 
 
 def _walks(most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
@@ -151,30 +179,20 @@ def _traced(codes: NDArray[np.int64], walks: tuple[Any, ...], n: int) -> Traced:
     return Traced(codes=codes, offsets=offsets[: n + 1], labels=labels[:n], ends=ends[:n])
 
 
-@njit(nogil=True, cache=True)
-def _count(around: NDArray[np.uint8]) -> tuple[int, int]:
-    """Vertices at most, without those that close rings; and corners where a ring may begin.
-
-    A corner is a vertex of each ring that turns at it or meets a border there, so there are no more than borders. Eight
-    corners are counted at a time: bits of bytes are added up in their bytes, and these by a product in the highest.
-    """
-    vertices, turns = np.uint64(0), np.uint64(0)
-    for word in around.view(np.uint64):
-        pairs = (word & np.uint64(0x0505050505050505)) + (word >> np.uint64(1) & np.uint64(0x0505050505050505))
-        borders = (pairs & np.uint64(0x0303030303030303)) + (pairs >> np.uint64(2) & np.uint64(0x0303030303030303))
-        vertices += borders * np.uint64(0x0101010101010101) >> np.uint64(56)
-        begins = word >> np.uint64(7) & np.uint64(0x0101010101010101)
-        turns += begins * np.uint64(0x0101010101010101) >> np.uint64(56)
-    return int(vertices), int(turns)
+_Place = tuple[int, int, int, int, int, int, int, int]
+"""Rows and columns of the block, how far it is from a corner to the one below it, the code of the block's first corner,
+and the first and last row and column of corners, -1 where they do not lie on the map's frame."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _walk(
-    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
-    around: NDArray[np.uint8],
-    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     first: Any,
     first_heading: Any,
+    place: _Place,
+    around: NDArray[np.uint8],
+    table: NDArray[np.uint8],
+    to: NDArray[np.int64],
+    move: NDArray[np.int64],
     codes: NDArray[np.int64],
     n: Any,
 ) -> tuple[Any, Any]:
@@ -185,13 +203,12 @@ def _walk(
     Returns:
         Number of vertices so far, and the edge that comes next.
     """
-    (rows, cols, row_off, col_off, stride), (top, bottom, left, right) = place
-    table, to, move = steps
+    rows, cols, stride, code, top, bottom, left, right = place
     at: Any = first
     heading: Any = first_heading
-    code: Any = ((at // stride + row_off) << 32) | ((at % stride + col_off) << 1)
+    code += (at // stride << 32) + (at % stride << 1)
     if heading == 0:
-        around[at] &= np.uint8(BEGINS - 1)
+        around[at] &= BEGINS - 1
     while True:
         at += to[heading]
         code += move[heading]
@@ -201,7 +218,7 @@ def _walk(
         codes[n] = code | (entry >> 3)
         if byte & RIM:
             row, col = at // stride, at % stride
-            if (row == 0 and top) or (row == rows and bottom) or (col == 0 and left) or (col == cols and right):
+            if row == top or row == bottom or col == left or col == right:  # noqa: SIM109
                 codes[n] = code | 1
             row, col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
             if row < 0 or row >= rows or col < 0 or col >= cols:  # the pixel on the right of the next edge
@@ -216,10 +233,15 @@ def _walk(
 
 @njit(nogil=True, cache=True)
 def _trace_rings(
-    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
-    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
+    first_run: NDArray[np.int64],
+    first_col: NDArray[np.int32],
+    label: NDArray[np.int32],
+    place: _Place,
     around: NDArray[np.uint8],
-    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
+    words: NDArray[np.int64],
+    table: NDArray[np.uint8],
+    to: NDArray[np.int64],
+    move: NDArray[np.int64],
     codes: NDArray[np.int64],
     offsets: NDArray[np.int64],
     labels: NDArray[np.int32],
@@ -230,26 +252,25 @@ def _trace_rings(
     Every ring has an edge that goes right along the top of a pixel; the first of them in row-major order begins at a
     turn, so the walk starts and ends at a vertex. Chains are walked before, so what was not walked is a ring's.
     """
-    (rows, _, _, _, stride), _ = place
-    first_run, first_col, label = runs
-    words = around.view(np.uint64)
+    stride = place[2]
     n: Any = np.int64(0)  # no literal: what is called with one is compiled for it, and once more
+    heading = np.int64(0)
     k = 0
-    for r in range(rows):
-        run, end_run = first_run[r], first_run[r + 1]
+    for r in range(len(first_run) - 1):
+        run, last_run = first_run[r], first_run[r + 1] - 1
         for w in range(r * stride // 8, (r + 1) * stride // 8):
-            if words[w] & np.uint64(0x8080808080808080) == 0:
+            if words[w] & _EACH_BEGINS == 0:
                 continue
             for at in range(8 * w, 8 * w + 8):
-                if around[at] & np.uint8(BEGINS) == 0:
+                if around[at] & BEGINS == 0:
                     continue
                 begin = n
-                n, ends[k, 0] = _walk(place, around, steps, at, np.int64(0), codes, n + 1)
-                ends[k, 1] = ends[k, 0]
+                n, edge = _walk(at, heading, place, around, table, to, move, codes, n + 1)
                 codes[begin] = codes[n - 1]
-                while run + 1 < end_run and first_col[run + 1] <= at - r * stride:
+                while run < last_run and first_col[run + 1] <= at - r * stride:
                     run += 1
                 labels[k] = label[run]
+                ends[k, 0] = ends[k, 1] = edge
                 k += 1
                 offsets[k] = n
     return k
@@ -257,50 +278,19 @@ def _trace_rings(
 
 @njit(nogil=True, cache=True)
 def _trace_chains(
-    across: NDArray[np.int32],
-    down: NDArray[np.int32],
-    place: tuple[tuple[int, int, int, int, int], tuple[bool, bool, bool, bool]],
+    first: NDArray[np.int64],
+    headings: NDArray[np.int64],
+    place: _Place,
     around: NDArray[np.uint8],
-    steps: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
+    table: NDArray[np.uint8],
+    to: NDArray[np.int64],
+    move: NDArray[np.int64],
     codes: NDArray[np.int64],
     offsets: NDArray[np.int64],
-    labels: NDArray[np.int32],
     ends: NDArray[np.int64],
-) -> int:
-    """All chains: they begin with the edges of pixels along the block's sides that go on from another block."""
-    (rows, cols, row_off, col_off, stride), _ = place
-    begin_row, begin_col = (0, 0, 1, 1), (0, 1, 1, 0)  # where the edge of a pixel begins, by heading
-    # from there, by heading: the pixels ahead on the left, behind on the left and behind on the right
-    ahead_left = ((-1, 0), (0, 0), (0, -1), (-1, -1))
-    behind_left = ((-1, -1), (-1, 0), (0, 0), (0, -1))
-    behind_right = ((0, -1), (-1, -1), (-1, 0), (0, 0))
+) -> None:
+    """All chains, from their first edges."""
     n: Any = np.int64(0)
-    k = 0
-    for r in range(rows):
-        inner = 0 < r < rows - 1
-        for c in range(0, cols, max(1, cols - 1) if inner else 1):
-            label = label_at(across, down, r, c)
-            if label <= 0:
-                continue
-            for heading in range(4):
-                row, col = r + begin_row[heading], c + begin_col[heading]
-                if 0 < row < rows and 0 < col < cols:
-                    continue  # what comes before it lies in the block
-                i, j = ahead_left[heading]
-                if label_at(across, down, row + i, col + j) == label:
-                    continue  # no border
-                # the pixel on the right of the edge before this one
-                i, j = behind_left[heading]
-                if label_at(across, down, row + i, col + j) != label:
-                    i, j = behind_right[heading]
-                    if label_at(across, down, row + i, col + j) != label:
-                        continue  # this pixel itself
-                if 0 <= row + i < rows and 0 <= col + j < cols:
-                    continue
-                ends[k, 0] = ((row + row_off) << 33) | ((col + col_off) << 2) | heading
-                at = row * stride + col
-                n, ends[k, 1] = _walk(place, around, steps, at, heading, codes, n)
-                labels[k] = label
-                k += 1
-                offsets[k] = n
-    return k
+    for k in range(len(first)):
+        n, ends[k, 1] = _walk(first[k], headings[k], place, around, table, to, move, codes, n)
+        offsets[k + 1] = n
