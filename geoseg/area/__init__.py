@@ -2,7 +2,7 @@
 
 from geoseg.area.class_areas import class_areas, class_table
 from geoseg.area.pixel_area import PixelAreas
-from geoseg.area.sums import ClassTotals, Sums, class_totals, component_sums
+from geoseg.area.sums import ClassTotals, Sums, class_totals
 
 __all__ = [
     "ClassTotals",
@@ -11,5 +11,4 @@ __all__ = [
     "class_areas",
     "class_table",
     "class_totals",
-    "component_sums",
 ]

@@ -11,15 +11,13 @@ __all__ = [
     "TAPS",
     "Lattice",
     "Stencil",
-    "area_before",
     "fill_units",
     "filled",
+    "lagrange",
     "lattice_of",
     "place_units",
-    "row_sums",
     "row_units",
     "stencil",
-    "stretch",
 ]
 
 TAPS = 4
@@ -41,11 +39,15 @@ def stencil(length: int, n_nodes: int, pixels: NDArray[np.int64]) -> Stencil:
     x = _places(pixels, length, n_nodes)
     taps = min(TAPS, n_nodes)
     first = _first(x, n_nodes)
-    t = x - first
     weights = np.zeros((TAPS, len(pixels)))
-    for i in range(taps):
-        weights[i] = np.prod([(t - j) / (i - j) for j in range(taps) if j != i], axis=0)
+    weights[:taps] = lagrange(x - first, taps)
     return Stencil(first=first, weights=weights)
+
+
+def lagrange(t: NDArray[np.float64], taps: int = TAPS) -> NDArray[np.float64]:
+    """(taps, n) weights of the nodes at 0, 1, 2 ... for places between them."""
+    one, nodes = np.ones_like(t), range(taps)
+    return np.stack([np.prod([one, *((t - j) / (i - j) for j in nodes if j != i)], axis=0) for i in nodes])
 
 
 def _places(pixels: NDArray[np.int64], length: int, n_nodes: int) -> NDArray[np.float64]:
@@ -79,29 +81,20 @@ def filled(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Lattice(NamedTuple):
-    """How the areas of the pixels of a block come from the nodes around them.
+    """What gives the areas of the pixels of a block.
 
-    Rows are interpolated by weights. Along a row the area is a cubic of the column between two nodes, and the area of
-    all pixels up to a column a quartic: a run of pixels is the difference of two of its values, however long it is.
+    Along a row the area is a cubic of the column between two nodes, and the area of all pixels up to a column a
+    quartic: a run of pixels is the difference of two of its values, however long it is. Memory: 40 bytes per row and
+    stretch of columns between two nodes.
     """
 
-    nodes: NDArray[np.float64]
-    """As in `PixelAreas`."""
-    row_first: NDArray[np.int64]
-    """(height,) first of the four nodes of each row."""
-    row_weights: NDArray[np.float64]
-    """(4, height) their weights."""
     begin: NDArray[np.int64]
     """(m + 1,) columns, counted in the block, where other nodes begin to count, and where the last ones end; the first
     may lie before the block, and the last beyond it."""
-    first: NDArray[np.int64]
-    """(m,) first of the nodes from there on."""
-    at: NDArray[np.float64]
-    """(m,) how far behind that node, in nodes."""
-    step: float
-    """Nodes per column."""
-    taps: int
-    """Nodes that make up a pixel: 4, or fewer where there are no more."""
+    before: NDArray[np.int64]
+    """(height, m + 1) area in front of each of these columns, in units."""
+    terms: NDArray[np.float64]
+    """(height, m, 4) terms of the quartics from there on."""
 
 
 def lattice_of(
@@ -109,94 +102,74 @@ def lattice_of(
 ) -> Lattice:
     """The lattice of some rows of a scene and of a range of its columns, the same for a pixel in every block."""
     down = stencil(shape[0], n_nodes[0], rows)
-    x = _places(np.arange(shape[1]), shape[1], n_nodes[1])
-    first = _first(x, n_nodes[1])
-    begin = np.flatnonzero(np.diff(first, prepend=-1, append=-1))
+    x, first, begin = _stretches(shape[1], n_nodes[1])
     used = slice(*np.searchsorted(begin, [cols.start + 1, cols.stop]) - [1, 0])
-    spans = begin[:-1][used]
-    return Lattice(
-        nodes=nodes,
-        row_first=down.first,
-        row_weights=down.weights,
-        begin=begin[used.start : used.stop + 1] - cols.start,
-        first=first[spans],
-        at=x[spans] - first[spans],
-        step=_step(shape[1], n_nodes[1]),
-        taps=min(TAPS, n_nodes[1]),
-    )
+    spans, begin = begin[:-1][used], begin[used.start : used.stop + 1] - cols.start
+    at, taps = first[spans], min(TAPS, n_nodes[1])
+    near = nodes[:, at.min() : at.max() + taps]
+    terms = np.empty((len(rows), len(spans), TAPS))
+    for k in range(0, len(rows), _ROWS):  # some rows at a time: this takes several times the memory of the result
+        some = slice(k, k + _ROWS)
+        line = sum(w[:, None] * near[down.first[some] + i] for i, w in enumerate(down.weights[:, some]))
+        values = [line[:, at - at.min() + j] for j in range(taps)]
+        terms[some] = _terms(values, x[spans] - at, _step(shape[1], n_nodes[1]))
+    before = np.zeros((len(rows), len(begin)), dtype=np.int64)
+    np.cumsum(_quartic(terms, np.diff(begin)), axis=1, out=before[:, 1:])
+    return Lattice(begin=begin, before=before, terms=terms)
 
 
-RowSums = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-"""Of a row: `Lattice.begin`, the area in front of each of these columns in units, and (m, 4) the terms of the quartics
-from there on."""
-Stretch = tuple[Any, Any, Any, Any, Any, Any]
-"""Of a row between two of these columns: the first, the area in front of it, and the terms."""
+def _stretches(length: int, n_nodes: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the pixels of an axis, in nodes; the first node of each; and where other nodes begin, and the end."""
+    x = _places(np.arange(length), length, n_nodes)
+    first = _first(x, n_nodes)
+    return x, first, np.flatnonzero(np.diff(first, prepend=-1, append=-1))
 
 
-@njit(nogil=True, cache=True)
-def row_sums(lattice: Lattice, r: Any) -> RowSums:
-    """What gives the area of any run of pixels of a row of a block."""
-    begin, step = lattice.begin, lattice.step
-    m = len(lattice.first)
-    before, terms = np.zeros(m + 1, dtype=np.int64), np.empty((m, 4))
-    values, row = np.zeros(TAPS), lattice.row_first[r]
-    for k in range(m):
-        for j in range(lattice.taps):
-            value = 0.0
-            for i in range(TAPS):
-                value += lattice.row_weights[i, r] * lattice.nodes[row + i, lattice.first[k] + j]
-            values[j] = max(value, 0.0)
-        # differences of the nodes, which give the cubic in the place behind the first of them: Newton's form
-        one = values[1] - values[0] if lattice.taps > 1 else 0.0
-        two = values[2] - 2 * values[1] + values[0] if lattice.taps > 2 else 0.0
-        three = values[3] - 3 * (values[2] - values[1]) - values[0] if lattice.taps > 3 else 0.0
-        linear, square, cube = one - two / 2 + three / 3, (two - three) / 2, three / 6
-        # the same in columns behind the beginning
-        x = lattice.at[k]
-        p0 = values[0] + x * (linear + x * (square + x * cube))
-        p1 = step * (linear + x * (2 * square + 3 * x * cube))
-        p2 = step * step * (square + 3 * x * cube)
-        p3 = step * step * step * cube
-        # and added up over columns: by the sums of whole numbers, of their squares and of their cubes
-        terms[k, 0] = p0 - p1 / 2 + p2 / 6
-        terms[k, 1] = p1 / 2 - p2 / 2 + p3 / 4
-        terms[k, 2] = p2 / 3 - p3 / 2
-        terms[k, 3] = p3 / 4
-        before[k + 1] = area_before(stretch((begin, before, terms), k), begin[k + 1])
-    return begin, before, terms
+_ROWS = 1024
 
 
-@njit(nogil=True, cache=True, inline="always")
-def stretch(sums: RowSums, k: Any) -> Stretch:
-    """The columns ``begin[k]`` to ``begin[k + 1]`` of a row."""
-    begin, before, terms = sums
-    return begin[k], before[k], terms[k, 0], terms[k, 1], terms[k, 2], terms[k, 3]
+def _terms(values: "list[Any]", x: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """(..., 4) terms of quartics from the values of up to four nodes, from a place behind the first, in nodes, on.
 
-
-@njit(nogil=True, cache=True, inline="always")
-def area_before(of: Stretch, col: Any) -> Any:
-    """Units of the pixels of a row in front of a column in a stretch or at its end, from a place left of the block on.
-
-    Whole numbers, so the areas of runs that follow one another add up.
+    Args:
+        values: Areas of a pixel at the nodes.
+        x: The place.
+        step: Nodes per column.
     """
-    first, before, a, b, c, d = of
-    t = float(col - first)
-    return before + np.int64(np.rint(t * (a + t * (b + t * (c + t * d)))))
+    at = [np.maximum(v, 0.0) for v in values]
+    # differences of the nodes, which give the cubic in the place behind the first of them: Newton's form
+    one = at[1] - at[0] if len(at) > 1 else 0.0
+    two = at[2] - 2 * at[1] + at[0] if len(at) > 2 else 0.0
+    three = at[3] - 3 * (at[2] - at[1]) - at[0] if len(at) > 3 else 0.0
+    linear, square, cube = one - two / 2 + three / 3, (two - three) / 2, three / 6
+    # the same in columns behind the beginning
+    p0 = at[0] + x * (linear + x * (square + x * cube))
+    p1 = step * (linear + x * (2 * square + 3 * x * cube))
+    p2 = step * step * (square + 3 * x * cube)
+    p3 = step * step * step * cube
+    # and added up over columns: by the sums of whole numbers, of their squares and of their cubes
+    terms = p0 - p1 / 2 + p2 / 6, p1 / 2 - p2 / 2 + p3 / 4, p2 / 3 - p3 / 2, p3 / 4
+    return np.stack(np.broadcast_arrays(*terms), axis=-1)
+
+
+def _quartic(terms: NDArray[np.float64], t: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Units of so many columns. Whole numbers, so the areas of runs that follow one another add up."""
+    a, b, c, d = np.moveaxis(terms, -1, 0)
+    return np.asarray(np.rint(t * (a + t * (b + t * (c + t * d)))).astype(np.int64))
 
 
 @njit(nogil=True, cache=True)
 def row_units(lattice: Lattice, r: Any, out: NDArray[np.int64]) -> None:
     """Areas of the pixels of one row of a block into ``out``, (width,), in units."""
-    sums = row_sums(lattice, r)
-    begin = sums[0]
+    begin, _, terms = lattice
     for k in range(len(begin) - 1):
-        col = max(begin[k], 0)
-        here = stretch(sums, k)
-        before = area_before(here, col)
-        for c in range(col, min(begin[k + 1], len(out))):
-            then = area_before(here, c + 1)
-            out[c] = then - before
-            before = then
+        a, b, c, d = terms[r, k, 0], terms[r, k, 1], terms[r, k, 2], terms[r, k, 3]
+        then = np.int64(0)
+        for col in range(max(begin[k] - 1, -1), min(begin[k + 1], len(out))):
+            t, before = float(col + 1 - begin[k]), then
+            then = np.int64(np.rint(t * (a + t * (b + t * (c + t * d)))))
+            if col >= max(begin[k], 0):
+                out[col] = then - before
 
 
 @njit(nogil=True, cache=True)
@@ -206,10 +179,20 @@ def fill_units(lattice: Lattice, out: NDArray[np.int64]) -> None:
         row_units(lattice, r, out[r])
 
 
-@njit(nogil=True, cache=True)
-def place_units(lattice: Lattice, cols: NDArray[np.int64], out: NDArray[np.int64]) -> None:
-    """One pixel of each row into ``out``, (n,)."""
-    for i in range(len(out)):
-        sums = row_sums(lattice, i)
-        here = stretch(sums, np.searchsorted(sums[0], cols[i], side="right") - 1)
-        out[i] = area_before(here, cols[i] + 1) - area_before(here, cols[i])
+def place_units(
+    nodes: NDArray[np.float64],
+    n_nodes: tuple[int, int],
+    shape: tuple[int, int],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """(n,) areas of the pixels at pairs of rows and columns of the scene, in units."""
+    down = stencil(shape[0], n_nodes[0], rows)
+    x, first, begin = _stretches(shape[1], n_nodes[1])
+    start = begin[np.searchsorted(begin, cols, side="right") - 1]
+    values = [
+        sum(w * nodes[down.first + i, first[start] + j] for i, w in enumerate(down.weights))
+        for j in range(min(TAPS, n_nodes[1]))
+    ]
+    terms = _terms(values, x[start] - first[start], _step(shape[1], n_nodes[1]))
+    return _quartic(terms, cols - start + 1) - _quartic(terms, cols - start)

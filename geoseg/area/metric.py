@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import geocentric
-from geoseg.area.interpolate import TAPS, filled
+from geoseg.area.interpolate import TAPS, filled, lagrange
 from geoseg.area.outlines import Outlines, lonlat, pixel_side_m
 from geoseg.errors import GeosegWarning, ParameterError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
-__all__ = ["MAX_ERROR", "Metric", "tensor_at"]
+__all__ = ["MAX_ERROR", "Metric", "tensor_at", "tensors_at"]
 
 MAX_ERROR = 1e-6
 """Stated relative error of a length; beyond it a warning is given."""
@@ -183,12 +183,28 @@ def _error_at(
     usable = np.isfinite(true[..., 0])
     if not usable.any():
         return 0.0
-    found = np.empty_like(true)
-    _interpolate(nodes, at_rows / shape[0], at_cols / shape[1], found)
+    found = tensors_at(nodes, at_rows / shape[0], at_cols / shape[1])
     off = np.abs(found - true)[usable]
     e, g = (np.maximum(true[usable][:, k], 1e-3 * true[usable][:, k].max()) for k in (0, 2))
     # half, because lengths are roots
     return float(np.max(off[:, 0] / e + off[:, 1] / np.sqrt(e * g) + off[:, 2] / g)) / 2
+
+
+def tensors_at(
+    nodes: NDArray[np.float64], down: NDArray[np.float64], across: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(len(down), len(across), 3) E, F and G at the product of two axes; see `tensor_at`."""
+    by_row = _along_first(nodes, down)
+    return _along_first(by_row.swapaxes(0, 1), across).swapaxes(0, 1)
+
+
+def _along_first(nodes: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolated along the first axis, at shares of its length."""
+    n = len(nodes)
+    x = at * (n - 1)
+    first = np.clip(x.astype(np.int64) - 1, 0, n - TAPS)
+    weights = lagrange(x - first)
+    return np.asarray(sum(w.reshape(-1, 1, 1) * nodes[first + k] for k, w in enumerate(weights)))
 
 
 @njit(nogil=True, cache=True)
@@ -225,13 +241,3 @@ def tensor_at(nodes: NDArray[np.float64], down: float, across: float) -> tuple[f
             f += w * nodes[row + i, col + j, 1]
             g += w * nodes[row + i, col + j, 2]
     return e, f, g
-
-
-@njit(nogil=True, cache=True)
-def _interpolate(
-    nodes: NDArray[np.float64], down: NDArray[np.float64], across: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Tensors at the product of two axes."""
-    for i in range(len(down)):
-        for j in range(len(across)):
-            out[i, j, 0], out[i, j, 1], out[i, j, 2] = tensor_at(nodes, down[i], across[j])

@@ -129,9 +129,7 @@ class PixelAreas:
 
     def units_at(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) areas of the pixels at these rows and columns of the scene, in units of ``unit_m2``."""
-        out = np.empty(len(rows), dtype=np.int64)
-        place_units(lattice_of(self.nodes, self.n_nodes, self.shape, rows, slice(0, self.shape[1])), cols, out)
-        return out
+        return place_units(self.nodes, self.n_nodes, self.shape, rows, cols)
 
 
 def _is_exact_by_row(crs: "CRS", transform: Affine) -> bool:

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.area.interpolate import Lattice, area_before, row_sums, stretch
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 
-__all__ = ["ClassTotals", "Sums", "class_totals", "component_sums", "run_sums"]
+__all__ = ["ClassTotals", "Sums", "class_totals", "run_sums"]
 
 N_VALUES = 256
 _FIELDS = ("pixels", "units", "conf_sum", "conf_pixels")
@@ -57,6 +56,11 @@ class Sums:
             conf_sum=self.conf_sum + other.conf_sum,
             conf_pixels=self.conf_pixels + other.conf_pixels,
         )
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels, units, and sum and pixels of the confidence."""
+        return self.pixels, self.units, self.conf_sum, self.conf_pixels
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Sums":
         """Those of some groups."""
@@ -130,39 +134,10 @@ def class_totals(
     if classes.dtype != np.uint8:
         raise ParameterError(f"class values are {classes.dtype}: give uint8")
     totals = ClassTotals.zero()
-    _accumulate(classes, 0, totals, areas, row_off, col_off, confidence)
+    percent = _percent(confidence, classes.shape)
+    if classes.size:
+        _add(classes, percent, *areas.lattice(row_off, col_off, *classes.shape), *totals.arrays)
     return totals
-
-
-def component_sums(
-    labels: NDArray[np.int32],
-    n: int,
-    areas: PixelAreas,
-    *,
-    row_off: int = 0,
-    col_off: int = 0,
-    confidence: NDArray[np.uint8] | None = None,
-) -> Sums:
-    """Pixels, area and confidence of each of the components 1 to ``n`` in a block; label 0 is left out.
-
-    Component ``k`` is at index ``k - 1``, as in `geoseg.vector.Polygons`. The sums over the components of a class are
-    those of `class_totals`, to the last digit. Memory: 32 bytes per component.
-
-    Args:
-        labels: (rows, cols) component of each pixel of the block, 0 for none.
-        n: Number of components.
-        areas: Pixel areas of the scene.
-        row_off: First row of the block in the scene.
-        col_off: First column of the block in the scene.
-        confidence: (rows, cols) percent, 255 where there is none.
-
-    Raises:
-        ParameterError: If the block is not within the scene, a label is above ``n``, or the confidence has another
-            shape.
-    """
-    sums = Sums.zeros(n)
-    _accumulate(labels, 1, sums, areas, row_off, col_off, confidence)
-    return sums
 
 
 def run_sums(
@@ -177,7 +152,10 @@ def run_sums(
     col_off: int = 0,
     confidence: NDArray[np.uint8] | None = None,
 ) -> Sums:
-    """As `component_sums`, of components that are given by the runs of one label in each row.
+    """Pixels, area and confidence of each of the components 1 to ``n`` in a block; label 0 is left out.
+
+    Component ``k`` is at index ``k - 1``. The sums over the components of a class are those of `class_totals`, to the
+    last digit. Memory: 32 bytes per component.
 
     Args:
         shape: Rows and columns of the block.
@@ -195,10 +173,7 @@ def run_sums(
     """
     sums = Sums.zeros(n)
     percent = _percent(confidence, shape)
-    lattice = areas.lattice(row_off, col_off, *shape)
-    _add_runs(
-        (rows, cols, labels), shape[1], percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels)
-    )
+    _add_runs(rows, cols, labels, shape[1], percent, *areas.lattice(row_off, col_off, *shape), *sums.arrays)
     return sums
 
 
@@ -212,100 +187,85 @@ def _percent(confidence: NDArray[np.uint8] | None, shape: tuple[int, ...]) -> ND
     return np.zeros((0, 0), dtype=np.uint8) if confidence is None else confidence
 
 
-def _accumulate(
-    groups: NDArray[Any],
-    base: int,
-    sums: Sums,
-    areas: PixelAreas,
-    row_off: int,
-    col_off: int,
-    confidence: NDArray[np.uint8] | None,
-) -> None:
-    """Add the pixels of a block to the sums of their groups, which are counted from ``base``."""
-    percent = _percent(confidence, groups.shape)
-    if groups.size == 0:
-        return
-    lattice = areas.lattice(row_off, col_off, *groups.shape)
-    highest = _add(groups, base, percent, lattice, (sums.pixels, sums.units, sums.conf_sum, sums.conf_pixels))
-    if highest >= len(sums):
-        raise ParameterError(
-            f"there is a component {highest + base}, but {len(sums)} were to be summed: give their number"
-        )
-
-
-_Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-
-
-@njit(nogil=True, cache=True)
-def _confidence(row: NDArray[np.uint8]) -> tuple[Any, Any]:
-    """Sum of the confidence of some pixels, and how many have one."""
-    total, known = np.int64(0), np.int64(0)
-    for percent in row:
-        if percent != 255:
-            total += percent
-            known += 1
-    return total, known
-
-
 @njit(nogil=True, cache=True)
 def _add_runs(
-    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
-    width: Any,
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    width: int,
     confidence: NDArray[np.uint8],
-    lattice: Lattice,
-    totals: _Totals,
+    begin: NDArray[np.int64],
+    before: NDArray[np.int64],
+    terms: NDArray[np.float64],
+    pixels: NDArray[np.int64],
+    units: NDArray[np.int64],
+    conf_sum: NDArray[np.int64],
+    conf_pixels: NDArray[np.int64],
 ) -> None:
-    """Add the runs of components counted from 1, row by row."""
-    rows, cols, labels = runs
-    pixels, units, conf_sum, conf_pixels = totals
-    starts = lattice.begin
+    """Add the runs of components counted from 1, row by row; the lattice as in `Lattice`."""
+    with_confidence = confidence.size > 0
     for r in range(len(rows) - 1):
-        sums = row_sums(lattice, r)
-        k, here = 0, stretch(sums, 0)
-        begin, area = np.int64(0), area_before(here, 0)
-        for i in range(rows[r], rows[r + 1]):
-            end = np.int64(cols[i + 1]) if i + 1 < rows[r + 1] else np.int64(width)
-            while starts[k + 1] < end:
+        k, at, area = 0, np.int64(0), np.int64(0)
+        first, past = rows[r], rows[r + 1]
+        for i in range(first - 1, past):  # what lies before the first run ends where that begins
+            end = np.int64(cols[i + 1] if i + 1 < past else width)
+            while begin[k + 1] < end:
                 k += 1
-                here = stretch(sums, k)
-            before, area = area, area_before(here, end)
-            group = np.int64(labels[i]) - 1
-            if group >= 0:
-                pixels[group] += end - begin
-                units[group] += area - before
-                if confidence.size > 0:
-                    total, known = _confidence(confidence[r, begin:end])
-                    conf_sum[group] += total
-                    conf_pixels[group] += known
-            begin = end
+            t = float(end - begin[k])
+            quartic = t * (terms[r, k, 0] + t * (terms[r, k, 1] + t * (terms[r, k, 2] + t * terms[r, k, 3])))
+            start, so_far = at, area
+            at, area = end, before[r, k] + np.int64(np.rint(quartic))
+            if i < first or labels[i] <= 0:
+                continue
+            group = labels[i] - 1
+            pixels[group] += end - start
+            units[group] += area - so_far
+            if with_confidence:
+                total, known = 0, 0
+                for c in range(start, end):
+                    if confidence[r, c] != 255:
+                        total += confidence[r, c]
+                        known += 1
+                conf_sum[group] += total
+                conf_pixels[group] += known
 
 
 @njit(nogil=True, cache=True)
-def _add(groups: NDArray[Any], base: int, confidence: NDArray[np.uint8], lattice: Lattice, totals: _Totals) -> np.int64:
-    """Add row by row; returns the highest group found, and adds nothing to groups that do not exist."""
-    height, width = groups.shape
-    pixels, units, conf_sum, conf_pixels = totals
-    starts = lattice.begin
-    highest = np.int64(-1)
+def _add(
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    begin: NDArray[np.int64],
+    before: NDArray[np.int64],
+    terms: NDArray[np.float64],
+    pixels: NDArray[np.int64],
+    units: NDArray[np.int64],
+    conf_sum: NDArray[np.int64],
+    conf_pixels: NDArray[np.int64],
+) -> None:
+    """Add the pixels of class values, run by run."""
+    height, width = classes.shape
+    with_confidence = confidence.size > 0
     for r in range(height):
-        sums = row_sums(lattice, r)
-        k, here = 0, stretch(sums, 0)
-        row, begin, area = groups[r], 0, area_before(here, 0)
-        for end in range(1, width + 1):
-            if end < width and row[end] == row[end - 1]:
+        k, at, area = 0, 0, np.int64(0)
+        for end in range(width + 1):  # the first time nothing ends, but the area before the block is found
+            if 0 < end < width and classes[r, end] == classes[r, end - 1]:
                 continue
-            while starts[k + 1] < end:
+            while begin[k + 1] < end:
                 k += 1
-                here = stretch(sums, k)
-            before, area = area, area_before(here, end)
-            group = np.int64(row[begin]) - base
-            highest = max(highest, group)
-            if 0 <= group < len(pixels):
-                pixels[group] += end - begin
-                units[group] += area - before
-                if confidence.size > 0:
-                    total, known = _confidence(confidence[r, begin:end])
-                    conf_sum[group] += total
-                    conf_pixels[group] += known
-            begin = end
-    return highest
+            t = float(end - begin[k])
+            quartic = t * (terms[r, k, 0] + t * (terms[r, k, 1] + t * (terms[r, k, 2] + t * terms[r, k, 3])))
+            start, so_far = at, area
+            at, area = end, before[r, k] + np.int64(np.rint(quartic))
+            if end == 0:
+                continue
+            group = classes[r, start]
+            pixels[group] += end - start
+            units[group] += area - so_far
+            if with_confidence:
+                total, known = 0, 0
+                for c in range(start, end):
+                    if confidence[r, c] != 255:
+                        total += confidence[r, c]
+                        known += 1
+                conf_sum[group] += total
+                conf_pixels[group] += known

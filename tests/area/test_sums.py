@@ -10,9 +10,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geoseg.area import ClassTotals, PixelAreas, Sums, class_totals, component_sums
+from geoseg.area import ClassTotals, PixelAreas, Sums, class_totals
+from geoseg.area.sums import run_sums
 from geoseg.errors import ParameterError
-from geoseg.vector import label_components, polygonize
+from geoseg.vector.label import Runs, find_runs
 
 SHAPE = (23, 31)
 AREAS = PixelAreas.of(GeoBox(SHAPE, Affine(5000, -900, 2e5, -900, -5000, 6e6), "EPSG:32633"))
@@ -28,6 +29,11 @@ areas_of = st.sampled_from([AREAS, BY_ROW])
 def blocks(cut: tuple[set[int], set[int]]) -> list[tuple[slice, slice]]:
     rows, cols = ([0, *sorted(c), n] for c, n in zip(cut, SHAPE, strict=True))
     return [(slice(*r), slice(*c)) for r in pairwise(rows) for c in pairwise(cols)]
+
+
+def sums_of(runs: Runs, areas: PixelAreas, confidence: NDArray[np.uint8] | None, **place: int) -> Sums:
+    n = len(runs.class_id)
+    return run_sums(runs.shape, runs.rows, runs.cols, runs.labels, n, areas, confidence=confidence, **place)
 
 
 def assert_equal(a: Sums, b: Sums) -> None:
@@ -50,27 +56,31 @@ def test_totals_do_not_depend_on_the_cut_nor_on_the_order_of_blocks(
 
 
 @settings(deadline=None)
-@given(maps, confidences, cuts, areas_of)
-def test_polygon_areas_do_not_depend_on_the_cut_and_add_up_to_the_class_to_the_last_digit(
-    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], cut: Any, areas: PixelAreas
+@given(maps, confidences, areas_of)
+def test_sums_of_polygons_are_those_of_numpy_and_add_up_to_the_class_to_the_last_digit(
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], areas: PixelAreas
 ) -> None:
-    polygons = polygonize(classes, transform=Affine.identity())
-    n = len(polygons)
-    whole = component_sums(polygons.labels, n, areas, confidence=confidence)
-    parts = Sums.zeros(n)
-    for r, c in blocks(cut):
-        parts += component_sums(
-            polygons.labels[r, c], n, areas, row_off=r.start, col_off=c.start, confidence=confidence[r, c]
-        )
-    assert_equal(parts, whole)
-    np.testing.assert_array_equal(whole.pixels, polygons.pixels)
+    runs = find_runs(classes)
+    labels = runs.painted().labels
+    # the block lies in the scene's lower right part, so that its place counts
+    r, c = slice(5, None), slice(8, None)
+    part = find_runs(classes[r, c])
+    units, percent = areas.units(0, 0, *SHAPE), np.where(confidence == 255, 0, confidence)
+    for found, group, at in (
+        (sums_of(runs, areas, confidence), labels, (slice(None), slice(None))),
+        (sums_of(part, areas, confidence[r, c], row_off=5, col_off=8), part.painted().labels, (r, c)),
+    ):
+        for field, weights in (("pixels", None), ("units", units[at]), ("conf_sum", percent[at]),
+                               ("conf_pixels", confidence[at] != 255)):  # fmt: skip
+            expected = np.zeros(len(found) + 1, dtype=np.int64)
+            np.add.at(expected, group, 1 if weights is None else weights)
+            np.testing.assert_array_equal(getattr(found, field), expected[1:], err_msg=field)
     totals = class_totals(classes, areas, confidence=confidence)
     for field in FIELDS:
         by_class = np.zeros(256, dtype=np.int64)
-        np.add.at(by_class, polygons.class_id, getattr(whole, field))
-        expected = getattr(totals, field).copy()
-        expected[255] = 0  # nodata has no polygons
-        np.testing.assert_array_equal(by_class, expected)
+        np.add.at(by_class, runs.class_id, getattr(sums_of(runs, areas, confidence), field))
+        by_class[255] = getattr(totals, field)[255]  # nodata has no polygons
+        np.testing.assert_array_equal(by_class, getattr(totals, field))
 
 
 @settings(deadline=None)
@@ -101,19 +111,8 @@ def test_the_mean_is_over_pixels_that_have_a_confidence() -> None:
     assert totals.mean_conf()[0] == 30.0
 
 
-def test_labels_are_summed_in_a_view_of_the_padded_array_too() -> None:
-    components = label_components(np.arange(6, dtype=np.uint8).reshape(2, 3))
-    sums = component_sums(components.labels, len(components), AREAS)
-    np.testing.assert_array_equal(sums.units, AREAS.units(0, 0, 2, 3).ravel())
-
-
 def test_an_empty_block_adds_nothing() -> None:
     assert class_totals(np.zeros((0, 5), dtype=np.uint8), AREAS).pixels.sum() == 0
-
-
-def test_more_components_than_said_are_refused() -> None:
-    with pytest.raises(ParameterError, match="there is a component 3, but 2 were to be summed: give their number"):
-        component_sums(np.array([[1, 2, 3]], dtype=np.int32), 2, AREAS)
 
 
 def test_a_confidence_of_another_shape_is_refused() -> None:
