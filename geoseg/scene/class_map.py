@@ -126,17 +126,20 @@ def _stated(attributes: Mapping[Any, Any]) -> dict[int, LegendClass]:
 def occurring(values: NDArray[np.uint8]) -> list[int]:
     """The values that occur in an array of uint8, ascending; a copy is made only of what is not contiguous."""
     occurs = np.zeros(256, dtype=np.bool_)
-    _mark(np.ascontiguousarray(values).ravel(), occurs)
+    flat = np.ascontiguousarray(values).ravel()
+    whole = len(flat) // 8 * 8
+    _mark(flat[:whole].view(np.int64), occurs)
+    occurs[flat[whole:]] = True
     return [int(v) for v in np.flatnonzero(occurs)]
 
 
 @njit(nogil=True, cache=True)
-def _mark(values: NDArray[np.uint8], occurs: NDArray[np.bool_]) -> None:
-    """Mark the values that occur; eight equal ones are passed over at once where the eight before are equal to them."""
-    words = values[: len(values) // 8 * 8].view(np.uint64)
+def _mark(words: NDArray[np.int64], occurs: NDArray[np.bool_]) -> None:
+    """Mark the values that occur in words of eight; such as the word before are passed over."""
+    before = np.int64(0)
     for w in range(len(words)):
-        if w == 0 or words[w] != words[w - 1]:
-            for k in range(8 * w, 8 * w + 8):
-                occurs[values[k]] = True
-    for k in range(8 * len(words), len(values)):
-        occurs[values[k]] = True
+        word = words[w]
+        if w == 0 or word != before:
+            for k in range(8):
+                occurs[(word >> 8 * k) & 255] = True
+        before = word

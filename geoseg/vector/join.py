@@ -58,8 +58,7 @@ class OpenWalks:
     def where(self, chosen: NDArray[np.bool_]) -> "OpenWalks":
         """Some of the walks."""
         order = np.flatnonzero(chosen)
-        codes = np.empty(int((self.offsets[1:] - self.offsets[:-1])[order].sum()), dtype=np.int64)
-        offsets = gather(self.codes, self.offsets, order, codes)
+        codes, offsets = gather(self.codes, self.offsets, order)
         return OpenWalks(
             codes=codes,
             offsets=offsets,

@@ -113,17 +113,20 @@ def find_runs(classes: NDArray[np.uint8], *, nodata: int = NODATA) -> Runs:
             f"cannot label an array of {classes.dtype} with shape {classes.shape}: "
             "give class values as uint8 with rows and columns, at least one pixel"
         )
-    flat = np.ascontiguousarray(classes).ravel()
+    classes = np.ascontiguousarray(classes)
     shape = classes.shape[0], classes.shape[1]
     # room for one run per pixel, of which only what is written takes memory
     rows, cols = np.empty(shape[0] + 1, dtype=np.int64), np.empty(classes.size + 8, dtype=np.int32)
-    n = _find(flat, shape, rows, cols)
+    # eight pixels at a time beside those to their left, wherever they lie
+    words = shape[0], (shape[1] - 1) // 8
+    left, here = (np.ndarray(words, np.int64, classes, offset, (shape[1], 8)) for offset in (0, 1))
+    n = _find(classes, left, here, rows, cols)
     if n >= np.iinfo(np.int32).max:
         raise ResourceError(
             f"{n} runs of equal class do not fit 32-bit labels: smooth the map or cut the scene into parts first"
         )
     values, labels, parent = np.empty(n, np.uint8), np.empty(n, np.int32), np.empty(n + 1, np.int32)
-    n_labels = _label(flat, nodata, shape, rows, cols[:n], values, labels, parent)
+    n_labels = _label(classes, nodata, rows, cols[:n], values, labels, parent)
     n_components = _number_roots(parent[: n_labels + 1])
     class_id, pixels = np.empty(n_components, np.uint8), np.zeros(n_components, np.int64)
     _number_runs(shape[1], rows, cols, values, parent, labels, class_id, pixels)
@@ -131,27 +134,30 @@ def find_runs(classes: NDArray[np.uint8], *, nodata: int = NODATA) -> Runs:
 
 
 @njit(nogil=True, cache=True)
-def _find(flat: NDArray[np.uint8], shape: tuple[int, int], rows: NDArray[np.int64], cols: NDArray[np.int32]) -> int:
+def _find(
+    classes: NDArray[np.uint8],
+    left: NDArray[np.int64],
+    here: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+) -> int:
     """Where runs begin, row by row; returns their number. ``cols`` has room for some more than there are pixels."""
-    n_rows, n_cols = shape
-    words = (n_cols - 1) // 8
+    n_rows, n_cols = classes.shape
+    n_words = here.shape[1]
     n = 0
     for r in range(n_rows):
         rows[r] = n
         cols[n] = 0
         n += 1
-        first = r * n_cols
-        # eight pixels at a time beside those to their left, wherever they lie
-        left = flat[first : first + 8 * words].view(np.uint64)
-        here = flat[first + 1 : first + 1 + 8 * words].view(np.uint64)
-        for w in range(words):
-            if here[w] != left[w]:
-                for c in range(8 * w + 1, 8 * w + 9):
-                    cols[n] = c
-                    n += int(flat[first + c] != flat[first + c - 1])
-        for c in range(8 * words + 1, n_cols):
+        for w in range(n_words):
+            differs = here[r, w] ^ left[r, w]
+            if differs != 0:
+                for k in range(8):
+                    cols[n] = 8 * w + 1 + k
+                    n += int((differs >> 8 * k) & 255 != 0)
+        for c in range(8 * n_words + 1, n_cols):
             cols[n] = c
-            n += int(flat[first + c] != flat[first + c - 1])
+            n += int(classes[r, c] != classes[r, c - 1])
     rows[n_rows] = n
     return n
 
@@ -167,9 +173,8 @@ def _root(parent: NDArray[np.int32], i: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def _label(
-    flat: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
     nodata: int,
-    shape: tuple[int, int],
     rows: NDArray[np.int64],
     cols: NDArray[np.int32],
     values: NDArray[np.uint8],
@@ -177,28 +182,30 @@ def _label(
     parent: NDArray[np.int32],
 ) -> int:
     """First pass: labels in row-major order, trees of labels that touch; a parent is never above its child."""
-    n_rows, n_cols = shape
+    n_rows, n_cols = classes.shape
     n = 0
     parent[0] = 0
+    above = end_above = rows[0]  # nothing is above the first row
     for r in range(n_rows):
-        above, end_above = rows[max(r - 1, 0)], rows[r]
-        for k in range(rows[r], rows[r + 1]):
-            begin, end = cols[k], cols[k + 1] if k + 1 < rows[r + 1] else n_cols
-            v = flat[r * n_cols + begin]
+        past_row = rows[r + 1]
+        for k in range(rows[r], past_row):
+            end = np.int64(cols[k + 1] if k + 1 < past_row else n_cols)
+            v = classes[r, cols[k]]
             values[k] = v
             label: Any = np.int64(0)
             # runs above it: the last of them may lie above the next one, too
             while above < end_above:
                 if values[above] == v and v != nodata:
+                    other = np.int64(labels[above])
                     if label == 0:
-                        label = np.int64(labels[above])
-                    elif labels[above] != label:
-                        i, j = _root(parent, label), _root(parent, np.int64(labels[above]))
+                        label = other
+                    elif other != label:
+                        i, j = _root(parent, label), _root(parent, other)
                         if i < j:
                             parent[j] = i
                         else:
                             parent[i] = j
-                past = cols[above + 1] if above + 1 < end_above else n_cols
+                past = np.int64(cols[above + 1] if above + 1 < end_above else n_cols)
                 if past > end:
                     break
                 above += 1
@@ -209,6 +216,7 @@ def _label(
                 parent[n] = n
                 label = n
             labels[k] = label
+        above, end_above = rows[r], past_row
     return n
 
 

@@ -95,8 +95,7 @@ def arrange(
     rank = _least(start, component)
     order = np.lexsort((start, rank, _least(start, feature)))
     component, feature = component[order], feature[order]
-    out = np.empty(len(codes), dtype=np.int64)
-    ring_offsets = gather(codes, offsets, order, out)
+    out, ring_offsets = gather(codes, offsets, order)
     new_polygon = np.flatnonzero(np.concatenate([[True], component[1:] != component[:-1]])) if len(order) else order
     new_feature = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]])) if len(order) else order
     polygon_offsets = np.append(new_polygon, len(order))
@@ -120,41 +119,36 @@ def _least(values: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.in
     return least[inverse]
 
 
-@njit(nogil=True, cache=True)
 def gather(
-    codes: NDArray[np.int64], offsets: NDArray[np.int64], order: NDArray[np.int64], out: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Copy runs of vertices in the given order; returns their new offsets."""
-    new = np.empty(len(order) + 1, dtype=np.int64)
-    new[0] = 0
-    n = 0
-    for i in range(len(order)):
-        for k in range(offsets[order[i]], offsets[order[i] + 1]):
-            out[n] = codes[k]
-            n += 1
-        new[i + 1] = n
-    return new
+    codes: NDArray[np.int64], offsets: NDArray[np.int64], order: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of vertices in the given order, and their new offsets."""
+    new = np.zeros(len(order) + 1, dtype=np.int64)
+    np.cumsum((offsets[1:] - offsets[:-1])[order], out=new[1:])
+    out = np.empty(new[-1], dtype=np.int64)
+    _copy(codes, offsets[:-1][order], new, out)
+    return out, new
 
 
 @njit(nogil=True, cache=True)
-def _grouped(labels: NDArray[np.int32], rank: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order of rings by the rank of their labels, rings of one label in their order; ranks below 0 are left out.
+def _copy(codes: NDArray[np.int64], first: NDArray[np.int64], new: NDArray[np.int64], out: NDArray[np.int64]) -> None:
+    for i in range(len(first)):
+        shift = first[i] - new[i]
+        for k in range(new[i], new[i + 1]):
+            out[k] = codes[k + shift]
+
+
+@njit(nogil=True, cache=True)
+def _place(ranks: NDArray[np.int64], place: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+    """Put rings in the order of their ranks, -1 for none; ``place`` is where those of a rank begin, and then end.
 
     A counting sort: in the order of tracing a shell comes before its holes already.
     """
-    for label in labels:
-        if rank[label] >= 0:
-            counts[rank[label] + 1] += 1
-    for i in range(1, len(counts)):
-        counts[i] += counts[i - 1]
-    place = counts.copy()
-    order = np.empty(counts[-1], dtype=np.int64)
-    for i in range(len(labels)):
-        r = rank[labels[i]]
+    for i in range(len(ranks)):
+        r = ranks[i]
         if r >= 0:
             order[place[r]] = i
             place[r] += 1
-    return order
 
 
 def by_rank(traced: Traced, rank: NDArray[np.int64], n: int) -> Rings:
@@ -165,9 +159,10 @@ def by_rank(traced: Traced, rank: NDArray[np.int64], n: int) -> Rings:
         rank: By label, index 0 included: which polygon it becomes, -1 for none.
         n: Number of polygons.
     """
+    ranks = rank[traced.labels]
     polygon_offsets = np.zeros(n + 1, dtype=np.int64)
-    order = _grouped(traced.labels, rank, polygon_offsets)
-    size = int((traced.offsets[1:] - traced.offsets[:-1])[order].sum())
-    out = np.empty(size, dtype=np.int64)
-    ring_offsets = gather(traced.codes, traced.offsets, order, out)
-    return Rings(codes=out, ring_offsets=ring_offsets, polygon_offsets=polygon_offsets)
+    np.cumsum(np.bincount(ranks[ranks >= 0], minlength=n), out=polygon_offsets[1:])
+    order = np.empty(polygon_offsets[-1], dtype=np.int64)
+    _place(ranks, polygon_offsets[:-1].copy(), order)
+    codes, ring_offsets = gather(traced.codes, traced.offsets, order)
+    return Rings(codes=codes, ring_offsets=ring_offsets, polygon_offsets=polygon_offsets)

@@ -107,7 +107,7 @@ def _wkb(
 
 
 @njit(nogil=True, cache=True)
-def _put_header(values: NDArray[np.uint8], at: int, kind: int, count: int) -> int:
+def _put_header(values: NDArray[np.uint8], at: int, kind: np.uint32, count: int) -> int:
     """Byte order, type and count; returns where the next byte goes."""
     values[at] = 1
     values[at + 1] = kind
@@ -129,9 +129,9 @@ def _write(
     values: NDArray[np.uint8],
 ) -> None:
     for feature in range(len(multi) - 1):
-        _put_header(values, feature_at[feature], 6, multi[feature + 1] - multi[feature])
+        _put_header(values, feature_at[feature], _MULTIPOLYGON, multi[feature + 1] - multi[feature])
     for part in range(len(parts) - 1):
-        at = _put_header(values, part_at[part], 3, parts[part + 1] - parts[part])
+        at = _put_header(values, part_at[part], _POLYGON, parts[part + 1] - parts[part])
         for ring in range(parts[part], parts[part + 1]):
             count = rings[ring + 1] - rings[ring]
             for k in range(4):
@@ -200,10 +200,18 @@ def wkb_scan(array: "pa.Array") -> tuple[NDArray[np.float64], NDArray[np.uint64]
     hashes, counts = np.zeros(n, dtype=np.uint64), np.zeros((n, 3), dtype=np.int64)
     if n:
         offsets, data = offsets_and_bytes(array)
-        reason, index = _scan(data, offsets, bounds, hashes, counts)
+        reason, index = _scan(
+            data, _numbers(data, np.uint64), _numbers(data, np.float64), offsets, bounds, hashes, counts
+        )
         if reason:
             raise ParameterError(f"geometry {index} of {n} {_REASONS[reason]}")
     return bounds, hashes, counts
+
+
+def _numbers(data: NDArray[np.uint8], dtype: type[Any]) -> NDArray[Any]:
+    """(8, n) numbers of eight bytes from any byte on: the one from ``p`` on is at ``[p & 7, p >> 3]``."""
+    whole = np.lib.stride_tricks.as_strided(data[:0].view(dtype), (8, len(data) // 8), (1, 8), writeable=False)
+    return np.asarray(whole)
 
 
 def offsets_and_bytes(array: "pa.Array") -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -266,6 +274,8 @@ def _head(data: NDArray[np.uint8], at: int, end: int) -> tuple[Any, Any, Any, An
 @njit(nogil=True, cache=True)
 def _scan(
     data: NDArray[np.uint8],
+    bits: NDArray[np.uint64],
+    numbers: NDArray[np.float64],
     offsets: NDArray[np.int64],
     bounds: NDArray[np.float64],
     hashes: NDArray[np.uint64],
@@ -294,7 +304,7 @@ def _scan(
                 n: Any = np.int64(_uint32(data, at)) if at + 4 <= end else np.int64(0)
                 if at + 4 + n * stride > end:
                     return 1, i
-                total += _ring(data, at + 4, n, stride, ring == 0, bounds[i])
+                total += _ring(bits, numbers, at + 4, n, stride // 8, ring == 0, i, bounds)
                 counts[i, 2] += n
                 at += 4 + n * stride
             counts[i, 1] += n_rings
@@ -307,26 +317,35 @@ def _scan(
 
 @njit(nogil=True, cache=True)
 def _ring(
-    data: NDArray[np.uint8], at: int, n: int, stride: int, is_shell: bool, bounds: NDArray[np.float64]
+    bits: NDArray[np.uint64],
+    numbers: NDArray[np.float64],
+    at: int,
+    n: int,
+    step: int,
+    is_shell: bool,
+    i: int,
+    bounds: NDArray[np.float64],
 ) -> np.uint64:
     """Sum over the edges of a number that both directions share; grows the bounds."""
     role = np.uint64(0) if is_shell else np.uint64(0x9E3779B97F4A7C15)
     total = before = np.uint64(0)
-    numbers, step = data[at : at + n * stride].view(np.uint64), stride // 8
+    byte, word = at & 7, at >> 3
+    west, south, east, north = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
     for k in range(n):
-        x, y = _plain(numbers[k * step]), _plain(numbers[k * step + 1])
-        vertex = mix(mix(x) + y)
+        vertex = mix(mix(_plain(bits[byte, word])) + _plain(bits[byte, word + 1]))
         if k > 0:
             total += mix(before + vertex + role)
         before = vertex
-        east, north = np.uint64(x).view(np.float64), np.uint64(y).view(np.float64)
+        x, y = numbers[byte, word], numbers[byte, word + 1]
+        word += step
         # written so that the NaN of the beginning gives way
-        if not bounds[0] <= east:
-            bounds[0] = east
-        if not bounds[1] <= north:
-            bounds[1] = north
-        if not bounds[2] >= east:
-            bounds[2] = east
-        if not bounds[3] >= north:
-            bounds[3] = north
+        if not west <= x:
+            west = x
+        if not south <= y:
+            south = y
+        if not east >= x:
+            east = x
+        if not north >= y:
+            north = y
+    bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3] = west, south, east, north
     return total
