@@ -40,7 +40,9 @@ data: install  ## remake the sample data
 	$(BIN)/python -m sample_data.make
 
 model: install  ## train the shipped U-Net again
-	$(BIN)/python -m sample_data.train_unet
+	$(BIN)/python -m sample_data.training_places out/places
+	$(BIN)/geoseg train sample_data/unet.yaml -o out/landcover-unet
+	cp out/landcover-unet/card.yaml out/landcover-unet/weights.safetensors geoseg/models/zoo/landcover-unet/
 
 score: install  ## score the shipped U-Net, and change between its maps, on the sample scenes
 	$(BIN)/geoseg run sample_data/scenes -o out/unet -m landcover-unet --probabilities --no-polygons -q

@@ -15,7 +15,7 @@ from sample_data.classes import BANDS, LEGEND
 from sample_data.place import CRS, NO_TRUTH, Place, View, make_place, quads
 from sample_data.vectors import DRAWN, reference_points, zones
 
-__all__ = ["SEED", "SIZE", "main", "write"]
+__all__ = ["SEED", "SIZE", "main", "write", "write_scene", "write_truth"]
 
 SEED: Final = 7
 SIZE: Final = 1000
@@ -43,7 +43,8 @@ def _tag_time(date: str) -> dict[str, str]:
     }
 
 
-def _write_scene(path: Path, pixels: NDArray[np.uint16], transform: Affine, date: str) -> None:
+def write_scene(path: Path, pixels: NDArray[np.uint16], transform: Affine, date: str) -> None:
+    """A scene: reflectance x 10000 (band, row, col), 0 for no observation; ``date`` is ``YYYYMMDD``."""
     count, height, width = pixels.shape
     profile = {**_PROFILE, "count": count, "height": height, "width": width, "dtype": "uint16", "nodata": 0}
     with rasterio.open(path, "w", transform=transform, predictor=2, interleave="band", **profile) as out:
@@ -56,7 +57,8 @@ def _write_scene(path: Path, pixels: NDArray[np.uint16], transform: Affine, date
             out.update_tags(index, wavelength_nm=_WAVELENGTH_NM[band])
 
 
-def _write_truth(path: Path, truth: NDArray[np.uint8], transform: Affine, date: str) -> None:
+def write_truth(path: Path, truth: NDArray[np.uint8], transform: Affine, date: str) -> None:
+    """The classes of a scene (row, col), 255 for no observation."""
     height, width = truth.shape
     profile = {**_PROFILE, "count": 1, "height": height, "width": width, "dtype": "uint8", "nodata": NO_TRUTH}
     with rasterio.open(path, "w", transform=transform, photometric="palette", **profile) as out:
@@ -78,8 +80,8 @@ def _write_view(out: Path, place: Place, view: View, size: int) -> None:
         part = (..., slice(0, size), slice(left, left + size))
         transform = place.transform @ Affine.translation(left, 0)
         stem = f"valley_{name}_{view.date}"
-        _write_scene(out / "scenes" / f"{stem}.tif", view.pixels[part], transform, view.date)
-        _write_truth(out / "truth" / f"{stem}.tif", view.truth[part], transform, view.date)
+        write_scene(out / "scenes" / f"{stem}.tif", view.pixels[part], transform, view.date)
+        write_truth(out / "truth" / f"{stem}.tif", view.truth[part], transform, view.date)
 
 
 def write(out: Path, *, seed: int, size: int) -> None:

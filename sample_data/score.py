@@ -1,4 +1,4 @@
-"""Confusion of class maps with truth, plainly, for `train_unet` and for tests; `geoseg evaluate` is for users."""
+"""Confusion of class maps with truth, plainly, for tests; `geoseg evaluate` is for users."""
 
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.legend import Legend
 from sample_data.classes import LEGEND
 
-__all__ = ["SCENES", "TRUTH", "confusion", "iou", "table"]
+__all__ = ["SCENES", "TRUTH", "confusion", "iou"]
 
 SCENES: Final = Path(__file__).parent / "scenes"
 TRUTH: Final = Path(__file__).parent / "truth"
@@ -38,16 +38,3 @@ def iou(counts: Counts) -> NDArray[np.float64]:
     union = counts.sum(axis=0) + counts.sum(axis=1) - hit
     ratio: NDArray[np.float64] = np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
     return ratio
-
-
-def table(counts: dict[str, Counts], legend: Legend = LEGEND) -> str:
-    """Per-scene mIoU, then over all scenes the confusion matrix, the IoU of each class and their mean."""
-    lines = [f"{'scene':<28} {'pixels':>10} {'accuracy':>9} {'mIoU':>7}"]
-    total = np.sum(list(counts.values()), axis=0)
-    for name, each in [*counts.items(), ("all", total)]:
-        right = np.trace(each) / max(int(each.sum()), 1)
-        lines.append(f"{name:<28} {each.sum():>10} {right:>9.4f} {np.nanmean(iou(each)):>7.4f}")
-    lines += ["", f"{'truth / map':<12}" + "".join(f"{name:>11}" for name in legend.names) + f"{'IoU':>9}"]
-    for name, row, value in zip(legend.names, total, iou(total), strict=True):
-        lines.append(f"{name:<12}" + "".join(f"{n:>11}" for n in row) + f"{value:>9.4f}")
-    return "\n".join(lines)

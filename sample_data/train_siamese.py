@@ -29,11 +29,11 @@ from sample_data.noise import Floats
 from sample_data.place import GSD_M, NO_TRUTH, make_place
 from sample_data.score import SCENES, TRUTH
 from sample_data.score_change import DATES, PLACES, f1
-from sample_data.train_unet import TRAINING_SEEDS, Statistics, View, normalise, statistics
 
 __all__ = ["ARCHITECTURE", "Pair", "main", "score", "train", "training_pairs", "write_model"]
 
 ZOO: Final = Path(__file__).parent.parent / "geoseg" / "models" / "zoo" / "change-siamese"
+TRAINING_SEEDS: Final = tuple(range(101, 109))
 PLACE_SIZE: Final = 384
 CROP: Final = 96
 BATCH: Final = 6
@@ -59,6 +59,16 @@ class Pair:
     """1 where the class changed, 0 where it did not, 255 where either date has no observation."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Of the training pixels, per band, in reflectance."""
+
+    mean: Floats
+    """Average."""
+    std: Floats
+    """Standard deviation."""
+
+
 def training_pairs(seeds: Sequence[int], size: int) -> list[Pair]:
     """The place of each seed."""
     pairs = []
@@ -74,7 +84,16 @@ def training_pairs(seeds: Sequence[int], size: int) -> list[Pair]:
 
 def pair_statistics(pairs: Sequence[Pair]) -> Statistics:
     """Over the observed pixels of both dates."""
-    return statistics([View(pixels=p, target=pair.target) for pair in pairs for p in (pair.before, pair.after)])
+    dates = [p[:, pair.target != NO_TRUTH][:, ::7] for pair in pairs for p in (pair.before, pair.after)]
+    seen = np.concatenate(dates, axis=1) / 10_000.0
+    return Statistics(mean=seen.mean(axis=1).astype(np.float32), std=seen.std(axis=1).astype(np.float32))
+
+
+def normalise(pixels: NDArray[np.uint16], stats: Statistics) -> Floats:
+    """Network input (band, row, col): 0 where there is no observation, as the card promises."""
+    physical = pixels.astype(np.float32) / np.float32(10_000.0)
+    scaled = (physical - stats.mean[:, None, None]) / stats.std[:, None, None]
+    return np.where(pixels == 0, np.float32(0.0), scaled).astype(np.float32)
 
 
 def _sample(rng: np.random.Generator, pairs: Sequence[Pair], stats: Statistics) -> tuple[Floats, NDArray[np.uint8]]:

@@ -1,6 +1,7 @@
 """The shipped U-Net loads through the model door and maps the sample scenes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geoseg.jobs.train import train
 from geoseg.models.load import Model, build_network, load_model
+from geoseg.train.config import load_training
+from geoseg.train.machine import Machine
 from sample_data.classes import BANDS, LEGEND
 from sample_data.score import SCENES, TRUTH, confusion, iou
-from sample_data.train_unet import TRAINING_SEEDS, normalise, predict, statistics, train, training_views, write_model
+from sample_data.training_places import SEEDS, write_places
 
 SIDE = 320
+SETTINGS = SCENES.parent / "unet.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -57,29 +62,38 @@ def test_it_maps_a_place_it_never_saw(model: Model, name: str) -> None:
     assert np.nanmean(iou(counts)) > 0.75
 
 
-def test_it_was_not_trained_on_the_committed_place() -> None:
-    assert 7 not in TRAINING_SEEDS
+def test_it_was_not_trained_on_the_committed_place(tmp_path: Path) -> None:
+    assert 7 not in SEEDS
     with pytest.raises(ValueError, match="committed"):
-        training_views([7], 64)
+        write_places(tmp_path, seeds=[7], size=64)
 
 
-def test_training_is_repeatable_and_what_it_writes_loads(tmp_path: Path) -> None:
-    views = training_views([1], 140)
-    stats = statistics(views)
-    first, again = (train(views, stats, seed=3, phases=[(2, 1e-3), (2, 1e-3)]) for _ in range(2))
-    for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=0)
+def test_the_card_is_what_the_settings_say(model: Model) -> None:
+    spec = load_training(SETTINGS, {}, folder=Path.cwd()).spec
+    card = model.card
+    assert (card.name, card.description, card.license) == (spec.name, spec.description, spec.license)
+    assert card.architecture == spec.architecture
+    assert card.scores is not None
+    assert isinstance(spec.split.val, tuple)
+    assert f"4 of {2 * len(SEEDS)} scenes ({', '.join(spec.split.val)})" in card.scores.data
+    assert f"seed {spec.seed}" in card.training
+    assert f"of {spec.epochs}, each of {spec.batches} batches of {spec.batch_size} windows of {spec.window} px" in (
+        card.training
+    )
 
-    write_model(tmp_path, first, stats, "two steps")
-    loaded = load_model(tmp_path)
-    image = torch.from_numpy(normalise(views[0].pixels[:, :128, :128], stats))[None]
-    with torch.inference_mode():
-        torch.testing.assert_close(build_network(loaded)(image), first(image), rtol=0, atol=0)
 
-
-def test_a_plain_window_that_covers_the_image_is_the_network_itself(model: Model) -> None:
-    image = np.random.default_rng(0).standard_normal((len(BANDS), 64, 64), dtype=np.float32)
-    network = build_network(model)
-    with torch.inference_mode():
-        expected = network(torch.from_numpy(image)[None])[0].argmax(dim=0).numpy()
-    np.testing.assert_array_equal(predict(network, image, window=64, stride=48), expected)
+def test_its_settings_train_a_model_on_places_that_are_written(tmp_path: Path) -> None:
+    write_places(tmp_path / "places", seeds=[101, 109, 110], size=96)
+    asked: dict[str, Any] = {"images": str(tmp_path / "places/scenes"), "labels": str(tmp_path / "places/truth")}
+    asked |= {"epochs": 1, "batches": 2, "window": 32, "pictures": 0}
+    told: list[str] = []
+    trained = train(
+        load_training(SETTINGS, asked, folder=Path.cwd()),
+        tmp_path / "model",
+        machine=Machine(threads=1),
+        say=told.append,
+        progress=lambda *_: None,
+    )
+    assert any("place109_20190617, place109_20230908, place110_20190617, place110_20230908" in line for line in told)
+    loaded = load_model(trained.folder)
+    assert (loaded.legend, loaded.bands, loaded.card.units, loaded.card.gsd_m) == (LEGEND, BANDS, "reflectance", 10.0)
