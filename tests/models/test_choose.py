@@ -1,5 +1,6 @@
 """Which shipped model is taken where none is named."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.models.choose import FALLBACK, choose_model
 from geoseg.models.load import list_models
@@ -68,3 +70,24 @@ def test_what_may_be_chosen_is_shipped() -> None:
 @pytest.mark.skipif(not FOREST.exists(), reason="needs the real tiles")
 def test_a_real_tile_of_the_amazon_gets_the_model_of_the_amazon() -> None:
     assert choose_model([str(FOREST)], open_scene).name == "forest-amazon"
+
+
+def test_four_bands_of_aerial_imagery_get_the_model_of_the_appalachians_in_its_place_only(tmp_path: Path) -> None:
+    patch = FOREST.parents[2] / "chesapeake-naip-1m" / "val" / "m_3708035_ne_17_6_image.tif"
+    if not patch.exists():
+        pytest.skip("needs the real patches")
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(patch) as file:
+        pixels = file.read()
+
+    def placed(name: str, *, x: float = 526_000, size: float = 1.0, bands: int = 4) -> str:
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", height=256, width=256, count=bands, dtype="uint8",
+            crs="EPSG:26917", transform=Affine(size, 0, x, 0, -size, 4_145_000), photometric="minisblack",
+        ) as file:  # fmt: skip
+            file.write(pixels[:bands])
+            file.descriptions = ("red", "green", "blue", "nir")[:bands]
+        return str(tmp_path / f"{name}.tif")
+
+    assert choose_model([placed("there")], open_scene).name == "chesapeake-cover"
+    for other in (placed("elsewhere", x=900_000), placed("coarse", size=5), placed("colours", bands=3)):
+        assert choose_model([other], open_scene).name == FALLBACK
