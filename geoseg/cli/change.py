@@ -19,6 +19,7 @@ from geoseg.cli.options import (
     outlines_of,
     output_option,
     polygon_options,
+    refuse_idle_outlines,
     segment_options,
     segment_options_of,
     trust_option,
@@ -142,8 +143,10 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
     from geoseg.change.legends import read_crosswalk
     from geoseg.change.plausible import read_plausible
     from geoseg.jobs.change_options import ChangeOptions
+    from geoseg.legends import well_known
     from geoseg.models.load import load_model
 
+    refuse_idle_outlines(asked)
     model = None if asked["model"] is None else load_model(asked["model"], trust=asked["trust_model"])
     if model is None:
         idle = [name.replace("_", "-") for name in _OF_THE_MODEL if by_user(name)]
@@ -152,6 +155,8 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
     if model is not None and model.card.dates > 1:
         return _run_pairs(before, after, output, model, asked)
     outlines, min_area = outlines_of(asked)
+    if asked["legend"] is not None:
+        well_known(asked["legend"])
     options = ChangeOptions(
         rules=Rules(
             crosswalk=() if asked["crosswalk"] is None else read_crosswalk(asked["crosswalk"]),

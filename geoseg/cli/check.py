@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import aoi_of, aoi_options, band_files_option, band_options, clouds_option, trust_option
+from geoseg.cli.options import (
+    aoi_of,
+    aoi_options,
+    band_files_option,
+    band_options,
+    clouds_option,
+    of_one_date,
+    trust_option,
+)
 
 __all__ = ["check"]
 
@@ -31,7 +39,7 @@ def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> i
     from geoseg.scene.inputs import find_rasters
 
     aoi = aoi_of(asked)
-    loaded = load_model(model, trust=asked["trust_model"])
+    loaded = of_one_date(load_model(model, trust=asked["trust_model"]))
     pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
     scenes = find_rasters(inputs, band_files=asked["band_files"])
     verdicts = [_verdict(href, loaded, pixels, aoi) for href in scenes]

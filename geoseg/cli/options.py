@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geoseg.area.zones import Zones
     from geoseg.jobs.outcome import Options
     from geoseg.legend import Legend
+    from geoseg.models.load import Model
     from geoseg.scene.target import Target
     from geoseg.vector.min_area import MinArea
     from geoseg.vector.vectorizer import Outlines
@@ -35,12 +36,14 @@ __all__ = [
     "min_area_option",
     "mosaic_of",
     "mosaic_options",
+    "of_one_date",
     "outline_options",
     "outlines_of",
     "output_option",
     "outside_option",
     "polygon_options",
     "read_config",
+    "refuse_idle_outlines",
     "segment_options",
     "segment_options_of",
     "target_of",
@@ -205,7 +208,8 @@ def segment_options(command: F) -> F:
         click.option("--restart", is_flag=True,
                      help="Compute again what a run that died had finished of a scene; with --overwrite what is "
                           "finished and unchanged, too."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the pixels that kmeans looks at."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+                     help="Of the pixels that kmeans looks at."),
         click.option("--block-size", type=int, metavar="PX", help="Side of a block, a multiple of 512 [planned]."),
     ):  # fmt: skip
         command = option(command)
@@ -221,6 +225,19 @@ def polygon_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def refuse_idle_outlines(asked: dict[str, Any]) -> None:
+    """Refuse options of polygons where none are made.
+
+    Raises:
+        UsageError: With the first of them.
+    """
+    drawn = [f"--{name}" for name in ("smooth", "simplify", "connectivity", "formats") if by_user(name)]
+    if drawn and not asked["polygons"]:
+        raise click.UsageError(
+            f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
+        )
 
 
 def formats_of(asked: dict[str, Any]) -> tuple[str, ...]:
@@ -266,6 +283,21 @@ def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None 
 def by_user(name: str) -> bool:
     """Whether the command line itself gives an option."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def of_one_date(model: "Model") -> "Model":
+    """The model, where it takes one scene at a time.
+
+    Raises:
+        ModelError: If it takes several dates, as no scene can be segmented by it.
+    """
+    if model.card.dates > 1:
+        from geoseg.errors import ModelError
+
+        raise ModelError(
+            f"model {model.card.name} takes {model.card.dates} dates: give both with geoseg change BEFORE AFTER --model"
+        )
+    return model
 
 
 def decision_options(command: F) -> F:

@@ -13,7 +13,6 @@ from geoseg.cli.options import (
     aoi_options,
     band_files_option,
     band_options,
-    by_user,
     clouds_option,
     cluster_options,
     compute_options,
@@ -22,11 +21,13 @@ from geoseg.cli.options import (
     formats_of,
     mosaic_of,
     mosaic_options,
+    of_one_date,
     outline_options,
     outlines_of,
     output_option,
     polygon_options,
     read_config,
+    refuse_idle_outlines,
     segment_options,
     segment_options_of,
     target_of,
@@ -106,25 +107,20 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
     verbosity = -1 if asked["quiet"] else asked["verbose"]
     set_up_logging(verbosity, asked["log_format"])
 
-    from geoseg.errors import InputError
     from geoseg.jobs.cluster import connect
     from geoseg.jobs.run import plan_run
     from geoseg.jobs.run import run as run_scenes
     from geoseg.models.load import load_model
     from geoseg.scene.inputs import find_rasters
 
-    drawn = [f"--{name}" for name in ("smooth", "simplify", "connectivity", "formats") if by_user(name)]
-    if drawn and not asked["polygons"]:
-        raise click.UsageError(
-            f"{drawn[0].replace('formats', 'format')} is of no use with --no-polygons: leave one out"
-        )
+    refuse_idle_outlines(asked)
     mosaic = mosaic_of(asked)
     outlines, min_area = outlines_of(asked)
     zones = zones_of(asked)
     aoi = aoi_of(asked)
     rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
     chosen = None if model is not None else _chosen(rasters, asked)
-    loaded = load_model(chosen.name if chosen is not None else str(model), trust=asked["trust_model"])
+    loaded = of_one_date(load_model(chosen.name if chosen is not None else str(model), trust=asked["trust_model"]))
     options = segment_options_of(
         asked,
         decided=decision_of(asked, loaded.legend),
@@ -155,6 +151,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
             code = print_plans([(output, planned)], options, listen=talk)
             if options.target is not None:
                 talk.say(_whole_said(planned, options.target))
+            _see_that_some_touch(sum(getattr(plan, "status", "") == "outside" for plan in planned), len(planned))
             return code
         with connect(
             workers=asked["workers"],
@@ -171,16 +168,20 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
         outside = f", {summary.n_outside} outside of the area of interest" if summary.n_outside else ""
         scenes = f"{done} of {summary.n_scenes} scenes done{outside}"
         talk.say(f"{scenes} in {summary.seconds:.1f} s; results in {output}")
-    if summary.n_outside == summary.n_scenes:
-        raise InputError(
-            f"none of the {summary.n_outside} scenes touches the area of interest: check its coordinates and CRS"
-        )
+    _see_that_some_touch(summary.n_outside, summary.n_scenes)
     if not asked["quiet"]:
         from geoseg.cli.show import show_areas
 
         show_areas(summary)
     sys.stdout.flush()
     return 0 if summary.is_complete else 1
+
+
+def _see_that_some_touch(n_outside: int, n_scenes: int) -> None:
+    from geoseg.errors import InputError
+
+    if n_outside == n_scenes:
+        raise InputError(f"none of the {n_scenes} scenes touches the area of interest: check its coordinates and CRS")
 
 
 def _chosen(rasters: "Sequence[str]", asked: dict[str, Any]) -> "Choice":

@@ -16,6 +16,7 @@ from geoseg.cli.options import (
     output_option,
     outside_option,
     polygon_options,
+    refuse_idle_outlines,
 )
 
 if TYPE_CHECKING:
@@ -119,8 +120,12 @@ def series(maps: tuple[str, ...], output: Path, **asked: Any) -> int:
     from geoseg.jobs.series_maps import parse_dates
     from geoseg.jobs.series_options import SeriesOptions
     from geoseg.jobs.series_run import series_maps
+    from geoseg.legends import well_known
 
+    refuse_idle_outlines(asked)
     outlines, _ = outlines_of(asked)
+    if asked["legend"] is not None:
+        well_known(asked["legend"])
     options = SeriesOptions(
         rules=SeriesRules(
             crosswalk=() if asked["crosswalk"] is None else read_crosswalk(asked["crosswalk"]),

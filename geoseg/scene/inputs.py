@@ -102,6 +102,8 @@ def find_rasters(
         ParameterError: If ``band_files`` is no such pattern.
         InputError: If nothing at all was found, or the excluded folder is itself one that is named.
     """
+    if band_files is not None:
+        band_patterns(Path(), (), band_files)  # a pattern that is none is refused where no folder is searched, too
     excluded = exclude.resolve() if exclude is not None else None
     found: dict[str, None] = {}
     names = [os.fspath(n) for n in named]
