@@ -10,6 +10,7 @@ from geoseg.cli.options import (
     aoi_options,
     band_files_option,
     band_options,
+    chosen_of,
     clouds_option,
     of_one_date,
     trust_option,
@@ -20,14 +21,14 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option("-m", "--model", default="spectral", show_default=True, help="As for geoseg run.")
+@click.option("-m", "--model", help="As for geoseg run. [the one that it would take, which is said]")
 @trust_option
 @band_options
 @aoi_options
 @clouds_option
 @band_files_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> int:
+def check(inputs: tuple[str, ...], model: str | None, as_json: bool, **asked: Any) -> int:
     """Say for each scene whether it fits a model: bands, units, pixel size, pixels, validity. Nothing is computed.
 
     INPUTS are files, folders, globs or URLs, as for geoseg run. A few windows of each are read.
@@ -39,9 +40,12 @@ def check(inputs: tuple[str, ...], model: str, as_json: bool, **asked: Any) -> i
     from geoseg.scene.inputs import find_rasters
 
     aoi = aoi_of(asked)
-    loaded = of_one_date(load_model(model, trust=asked["trust_model"]))
     pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
     scenes = find_rasters(inputs, band_files=asked["band_files"])
+    chosen = None if model is not None else chosen_of(asked, scenes)
+    if chosen is not None:
+        click.echo(chosen.said, err=True)
+    loaded = of_one_date(load_model(chosen.name if chosen is not None else str(model), trust=asked["trust_model"]))
     verdicts = [_verdict(href, loaded, pixels, aoi) for href in scenes]
     if as_json:
         click.echo(json.dumps({"model": loaded.card.name, "scenes": verdicts}, indent=2))

@@ -1,6 +1,6 @@
 """Options that several commands share: each is defined once and means one thing everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from geoseg.area.zones import Zones
     from geoseg.jobs.outcome import Options
     from geoseg.legend import Legend
+    from geoseg.models.choose import Choice
     from geoseg.models.load import Model
     from geoseg.scene.target import Target
     from geoseg.vector.min_area import MinArea
@@ -23,6 +24,7 @@ __all__ = [
     "band_files_option",
     "band_options",
     "by_user",
+    "chosen_of",
     "clouds_option",
     "cluster_options",
     "comma_separated",
@@ -283,6 +285,15 @@ def segment_options_of(asked: dict[str, Any], *, decided: dict[str, Any] | None 
 def by_user(name: str) -> bool:
     """Whether the command line itself gives an option."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def chosen_of(asked: dict[str, Any], rasters: "Sequence[str]") -> "Choice":
+    """The shipped model that is taken for some rasters where none is named."""
+    from geoseg.models.choose import choose_model
+    from geoseg.scene.open import open_scene
+
+    pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
+    return choose_model(rasters, lambda href: open_scene(href, **pixels))
 
 
 def of_one_date(model: "Model") -> "Model":

@@ -13,6 +13,7 @@ from geoseg.cli.options import (
     aoi_options,
     band_files_option,
     band_options,
+    chosen_of,
     clouds_option,
     cluster_options,
     compute_options,
@@ -38,11 +39,8 @@ from geoseg.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from geoseg.jobs.outcome import SceneOutcome
     from geoseg.jobs.plan import ScenePlan
-    from geoseg.models.choose import Choice
     from geoseg.scene.target import Target
 
 __all__ = ["run"]
@@ -119,7 +117,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
     zones = zones_of(asked)
     aoi = aoi_of(asked)
     rasters = find_rasters(inputs, exclude=output, band_files=asked["band_files"])
-    chosen = None if model is not None else _chosen(rasters, asked)
+    chosen = None if model is not None else chosen_of(asked, rasters)
     loaded = of_one_date(load_model(chosen.name if chosen is not None else str(model), trust=asked["trust_model"]))
     options = segment_options_of(
         asked,
@@ -135,7 +133,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
     )
     with Talk(verbosity=verbosity, log_format=asked["log_format"]) as talk:
         if chosen is not None:
-            talk.say(f"no model is named, so it is {chosen.name}: {chosen.why} (-m names another; see geoseg models)")
+            talk.say(chosen.said)
         for note in (*(() if zones is None else zones.notes), *(() if aoi is None else aoi.zones.notes)):
             talk.say(note)
         if asked["dry_run"]:
@@ -182,15 +180,6 @@ def _see_that_some_touch(n_outside: int, n_scenes: int) -> None:
 
     if n_outside == n_scenes:
         raise InputError(f"none of the {n_scenes} scenes touches the area of interest: check its coordinates and CRS")
-
-
-def _chosen(rasters: "Sequence[str]", asked: dict[str, Any]) -> "Choice":
-    """The model of a run that names none."""
-    from geoseg.models.choose import choose_model
-    from geoseg.scene.open import open_scene
-
-    pixels = {name: asked[name] for name in ("bands", "scale", "offset", "mask_clouds")}
-    return choose_model(rasters, lambda href: open_scene(href, **pixels))
 
 
 def _whole_said(planned: "list[ScenePlan | SceneOutcome]", target: "Target") -> str:

@@ -35,7 +35,12 @@ class Choice:
     name: str
     """What `load_model` takes."""
     why: str
-    """In words, to be said aloud."""
+    """In words."""
+
+    @property
+    def said(self) -> str:
+        """What is said aloud of it."""
+        return f"no model is named, so it is {self.name}: {self.why} (-m names another; see geoseg models)"
 
 
 def choose_model(hrefs: Sequence[str], open_one: Callable[[str], Scene]) -> Choice:

@@ -9,6 +9,7 @@ import rasterio
 
 from geoseg.scene.open import open_scene
 from tests.conftest import Command, WriteScene, blobs
+from tests.models.test_choose import AMAZON, scene
 
 SCENE = Path(__file__).parents[2] / "sample_data" / "scenes" / "valley_east_20230908.tif"
 
@@ -47,6 +48,19 @@ def test_every_scene_gets_its_verdict_and_the_exit_code_says_whether_all_fit(
     table = geoseg_command("check", good, "-m", "landcover-unet").out.splitlines()
     assert table[0] == "scene,fits,bands,units,gsd_m,pixels,valid_percent,why"
     assert table[1].startswith(f'{good},yes,"blue,green,red,nir,swir16",reflectance,10.0,plausible')
+
+
+def test_without_a_model_it_is_the_one_that_a_run_would_take_which_is_said(
+    geoseg_command: Command, tmp_path: Path
+) -> None:
+    names = ("red", "green", "blue")
+    there = scene(tmp_path / "there.tif", at=AMAZON, bands=names)
+    checked = geoseg_command("check", there, "--json")
+    assert checked.code == 0, checked.out
+    assert json.loads(checked.out)["model"] == "forest-amazon"
+    said = "no model is named, so it is forest-amazon: there has what it needs"
+    assert said in checked.err
+    assert said in geoseg_command("run", there, "-o", tmp_path / "out", "--dry-run").err
 
 
 @pytest.mark.parametrize(
