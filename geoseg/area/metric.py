@@ -36,7 +36,7 @@ _CHECKS = 40  # places per axis where the error is looked at
 # Half of the way over which a tensor is measured: coordinates are good to 2e-9 m, and the Earth is curved.
 _STEP_M = 100.0
 _PIECE_M = 32_000.0
-_LINEAR = 1e-9  # relative error of a length in a cell
+_LINEAR = 1e-8  # relative error of a length in a cell, a fifth of what nodes may add
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class Metric:
     piece_px: float
     """Edges are measured in pieces of at most this length: 32 km, or the way between two nodes."""
     cell_px: int
-    """In squares of this side the metric is linear to 1e-9 of a length; 0 where even single pixels are too large."""
+    """In squares of this side the metric is linear to 1e-8 of a length; 0 where even single pixels are too large."""
     unit_m: float
     """Metres per unit of length: a power of two, such that the sides of all pixels together are below 2**62 units."""
     error: float

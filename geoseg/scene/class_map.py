@@ -1,7 +1,10 @@
 """A class map as users hand it over, checked once at the door."""
 
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +131,10 @@ def occurring(values: NDArray[np.uint8]) -> list[int]:
     occurs = np.zeros(256, dtype=np.bool_)
     flat = np.ascontiguousarray(values).ravel()
     whole = len(flat) // 8 * 8
-    _mark(flat[:whole].view(np.int64), occurs)
+    parts = np.array_split(flat[:whole].view(np.int64), max(1, min(os.cpu_count() or 1, whole >> 21)))
+    with ThreadPoolExecutor(len(parts), "geoseg-values") as pool:
+        for _ in pool.map(_mark, parts, repeat(occurs)):  # all of them only ever write True
+            pass
     occurs[flat[whole:]] = True
     return [int(v) for v in np.flatnonzero(occurs)]
 

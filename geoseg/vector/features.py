@@ -111,19 +111,23 @@ def regrouped(
         rows: Features of a batch at most.
         n_bytes: Bytes of the outlines of a batch at most, as long as no single feature has more.
     """
-    import pyarrow as pa
-
     waiting: list[Any] = []
     n = size = 0
     for batch in batches:
         for piece, piece_bytes in _pieces(batch, rows, n_bytes):
             if waiting and (n + len(piece) > rows or size + piece_bytes > n_bytes):
-                yield pa.concat_batches(waiting)
+                yield _one(waiting)
                 waiting, n, size = [], 0, 0
             waiting.append(piece)
             n, size = n + len(piece), size + piece_bytes
     if waiting:
-        yield pa.concat_batches(waiting)
+        yield _one(waiting)
+
+
+def _one(pieces: "list[pa.RecordBatch]") -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)  # which copies even a single one
 
 
 def _pieces(batch: "pa.RecordBatch", rows: int, n_bytes: int) -> "Iterator[tuple[pa.RecordBatch, int]]":

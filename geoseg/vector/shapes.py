@@ -31,9 +31,11 @@ class Shapes:
     @classmethod
     def of(cls, rings: Rings, *, smooth: bool = False) -> "Shapes":
         """The outlines of features, on pixel edges or with their stairs rounded."""
-        points, ring_offsets = rings.vertices.astype(np.float64), rings.ring_offsets
         if smooth:
             points, ring_offsets = smooth_rings(rings.vertices, rings.ring_offsets, rings.fixed)
+        else:
+            points, ring_offsets = np.empty((len(rings.codes), 2)), rings.ring_offsets
+            _decode(rings.codes, points)
         return cls(
             points=points,
             ring_offsets=ring_offsets,
@@ -93,6 +95,14 @@ class Shapes:
         if self.feature_offsets is None:
             return polygons_wkb(self.points, self.ring_offsets, self.polygon_offsets)
         return multipolygons_wkb(self.points, self.ring_offsets, self.polygon_offsets, self.feature_offsets)
+
+
+@njit(nogil=True, cache=True)
+def _decode(codes: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+    """As `geoseg.vector.trace.corners`, without the integers in between."""
+    for i in range(len(codes)):
+        out[i, 0] = (codes[i] & 0xFFFFFFFF) >> 1
+        out[i, 1] = codes[i] >> 32
 
 
 @njit(nogil=True, cache=True)

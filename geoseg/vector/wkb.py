@@ -327,14 +327,15 @@ def _ring(
     bounds: NDArray[np.float64],
 ) -> np.uint64:
     """Sum over the edges of a number that both directions share; grows the bounds."""
-    role = np.uint64(0) if is_shell else np.uint64(0x9E3779B97F4A7C15)
+    # not zero, which a product would not see
+    role = np.uint64(0xBF58476D1CE4E5B9 if is_shell else 0x9E3779B97F4A7C15)
     total = before = np.uint64(0)
     byte, word = at & 7, at >> 3
     west, south, east, north = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
     for k in range(n):
-        vertex = mix(mix(_plain(bits[byte, word])) + _plain(bits[byte, word + 1]))
+        vertex = mix(_plain(bits[byte, word]) * np.uint64(0xD6E8FEB86659FD93) + _plain(bits[byte, word + 1])) + role
         if k > 0:
-            total += mix(before + vertex + role)
+            total += before * vertex
         before = vertex
         x, y = numbers[byte, word], numbers[byte, word + 1]
         word += step
