@@ -127,9 +127,9 @@ def find_runs(classes: NDArray[np.uint8], *, nodata: int = NODATA) -> Runs:
         )
     values, labels, parent = np.empty(n, np.uint8), np.empty(n, np.int32), np.empty(n + 1, np.int32)
     n_labels = _label(classes, nodata, rows, cols[:n], values, labels, parent)
-    n_components = _number_roots(parent[: n_labels + 1])
-    class_id, pixels = np.empty(n_components, np.uint8), np.zeros(n_components, np.int64)
-    _number_runs(shape[1], rows, cols, values, parent, labels, class_id, pixels)
+    class_id, pixels = np.empty(n_labels, np.uint8), np.zeros(n_labels, np.int64)
+    n_components = _number(parent[: n_labels + 1], shape[1], rows, cols, values, labels, class_id, pixels)
+    class_id, pixels = class_id[:n_components].copy(), pixels[:n_components].copy()
     return Runs(shape=shape, rows=rows, cols=cols[:n], labels=labels, class_id=class_id, pixels=pixels)
 
 
@@ -221,8 +221,20 @@ def _label(
 
 
 @njit(nogil=True, cache=True)
-def _number_roots(parent: NDArray[np.int32]) -> int:
-    """Replace each provisional label by its final one: roots are counted in order, which is that of first pixels."""
+def _number(
+    parent: NDArray[np.int32],
+    n_cols: int,
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int32],
+    values: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    class_id: NDArray[np.uint8],
+    pixels: NDArray[np.int64],
+) -> int:
+    """Second pass: final labels, with class and size of each component; returns their number.
+
+    Roots are counted in order, which is that of first pixels.
+    """
     n = 0
     for i in range(1, len(parent)):
         if parent[i] == i:
@@ -230,28 +242,15 @@ def _number_roots(parent: NDArray[np.int32]) -> int:
             parent[i] = n
         else:
             parent[i] = parent[parent[i]]  # below i, so final already
-    return n
-
-
-@njit(nogil=True, cache=True)
-def _number_runs(
-    n_cols: int,
-    rows: NDArray[np.int64],
-    cols: NDArray[np.int32],
-    values: NDArray[np.uint8],
-    final: NDArray[np.int32],
-    labels: NDArray[np.int32],
-    class_id: NDArray[np.uint8],
-    pixels: NDArray[np.int64],
-) -> None:
-    """Second pass: final labels, with class and size of each component."""
     for r in range(len(rows) - 1):
-        for k in range(rows[r], rows[r + 1]):
-            label = final[labels[k]]
+        past_row = rows[r + 1]
+        for k in range(rows[r], past_row):
+            label = parent[labels[k]]
             labels[k] = label
             if label > 0:
                 class_id[label - 1] = values[k]
-                pixels[label - 1] += (cols[k + 1] if k + 1 < rows[r + 1] else n_cols) - cols[k]
+                pixels[label - 1] += (cols[k + 1] if k + 1 < past_row else n_cols) - cols[k]
+    return n
 
 
 @njit(nogil=True, cache=True)

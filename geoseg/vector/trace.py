@@ -18,7 +18,7 @@ An edge belongs to the block that holds the pixel on its right. A walk that goes
 what was walked is a chain: `geoseg.vector.join` puts chains together by the edges at their ends.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -138,13 +138,23 @@ def trace(
     steps = _TABLE, np.array([1, stride, -1, -stride]), np.array([2, 1 << 32, -2, -(1 << 32)])
     heading, which = _chain_begins(rim, rows, cols)
     row, col = rim.rows[which], rim.cols[which]
-    offsets, _, ends = _walks(len(which))
-    ends[:, 0] = (row + row_off) << 33 | (col + col_off) << 2 | heading
-    _trace_chains(row * stride + col, heading, place, around, *steps, codes, offsets, ends)
-    chains = codes[: offsets[-1]].copy(), (offsets, rim.around[heading, which], ends), len(which)
-    walks = _walks(n_turns)
-    n_rings = _trace_rings(runs.rows, runs.cols, runs.labels, place, around, words, *steps, codes, *walks)
-    return _traced(codes[: walks[0][n_rings]], walks, n_rings), _traced(*chains)
+    n_chains, most = len(which), len(which) + n_turns
+    # room for all walks; what is not written takes no memory
+    offsets, labels, ends = np.zeros(most + 1, np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int64)
+    labels[:n_chains] = rim.around[heading, which]
+    ends[:n_chains, 0] = (row + row_off) << 33 | (col + col_off) << 2 | heading
+    n = _trace(row * stride + col, heading, runs.rows, runs.cols, runs.labels, place, around, words, *steps, codes,
+               offsets, labels, ends)  # fmt: skip
+    chains, rings = (
+        Traced(
+            codes=codes[offsets[begin] : offsets[end]],
+            offsets=offsets[begin : end + 1] - offsets[begin],
+            labels=labels[begin:end],
+            ends=ends[begin:end],
+        )
+        for begin, end in ((0, n_chains), (n_chains, n))
+    )
+    return rings, replace(chains, codes=chains.codes.copy(), labels=chains.labels.copy(), ends=chains.ends.copy())
 
 
 def _ones(words: NDArray[np.int64], bits: int) -> int:
@@ -232,7 +242,9 @@ def _walk(
 
 
 @njit(nogil=True, cache=True)
-def _trace_rings(
+def _trace(
+    first: NDArray[np.int64],
+    headings: NDArray[np.int64],
     first_run: NDArray[np.int64],
     first_col: NDArray[np.int32],
     label: NDArray[np.int32],
@@ -247,15 +259,20 @@ def _trace_rings(
     labels: NDArray[np.int32],
     ends: NDArray[np.int64],
 ) -> int:
-    """All rings within the block, in the row-major order of their first edges.
+    """All chains from their first edges, then all rings within the block, in the row-major order of their first edges.
 
     Every ring has an edge that goes right along the top of a pixel; the first of them in row-major order begins at a
     turn, so the walk starts and ends at a vertex. Chains are walked before, so what was not walked is a ring's.
+
+    Returns:
+        Number of walks.
     """
     stride = place[2]
-    n: Any = np.int64(0)  # no literal: what is called with one is compiled for it, and once more
-    heading = np.int64(0)
-    k = 0
+    right = n = np.int64(0)  # no literals: what is called with one is compiled for it, and once more
+    k = len(first)
+    for chain in range(k):
+        n, ends[chain, 1] = _walk(first[chain], headings[chain], place, around, table, to, move, codes, n)
+        offsets[chain + 1] = n
     for r in range(len(first_run) - 1):
         run, last_run = first_run[r], first_run[r + 1] - 1
         for w in range(r * stride // 8, (r + 1) * stride // 8):
@@ -265,7 +282,7 @@ def _trace_rings(
                 if around[at] & BEGINS == 0:
                     continue
                 begin = n
-                n, edge = _walk(at, heading, place, around, table, to, move, codes, n + 1)
+                n, edge = _walk(at, right, place, around, table, to, move, codes, n + 1)
                 codes[begin] = codes[n - 1]
                 while run < last_run and first_col[run + 1] <= at - r * stride:
                     run += 1
@@ -274,23 +291,3 @@ def _trace_rings(
                 k += 1
                 offsets[k] = n
     return k
-
-
-@njit(nogil=True, cache=True)
-def _trace_chains(
-    first: NDArray[np.int64],
-    headings: NDArray[np.int64],
-    place: _Place,
-    around: NDArray[np.uint8],
-    table: NDArray[np.uint8],
-    to: NDArray[np.int64],
-    move: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    ends: NDArray[np.int64],
-) -> None:
-    """All chains, from their first edges."""
-    n: Any = np.int64(0)
-    for k in range(len(first)):
-        n, ends[k, 1] = _walk(first[k], headings[k], place, around, table, to, move, codes, n)
-        offsets[k + 1] = n

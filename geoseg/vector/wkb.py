@@ -99,7 +99,9 @@ def _wkb(
         )
     values = np.empty(size, dtype=np.uint8)
     coordinates = np.ascontiguousarray(xy, dtype=np.float64).ravel()
-    _write(coordinates, rings, parts, multi, at - features[0], features - features[0], values)
+    _write(
+        coordinates, rings, parts, multi, at - features[0], features - features[0], values, _numbers(values, np.float64)
+    )
     offsets = (features - features[0]).astype(np.int32)
     return pa.BinaryArray.from_buffers(
         pa.binary(), len(features) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
@@ -127,6 +129,7 @@ def _write(
     part_at: NDArray[np.int64],
     feature_at: NDArray[np.int64],
     values: NDArray[np.uint8],
+    numbers: NDArray[np.float64],
 ) -> None:
     for feature in range(len(multi) - 1):
         _put_header(values, feature_at[feature], _MULTIPOLYGON, multi[feature + 1] - multi[feature])
@@ -138,10 +141,9 @@ def _write(
                 values[at + k] = (count >> (8 * k)) & 255
             at += 4
             # eight bytes at a time, wherever they lie: a fifth of the time of single bytes, or less
-            out = values[at : at + 16 * count].view(np.float64)
-            first = 2 * rings[ring]
+            byte, word, first = at & 7, at >> 3, 2 * rings[ring]
             for k in range(2 * count):
-                out[k] = coordinates[first + k]
+                numbers[byte, word + k] = coordinates[first + k]
             at += 16 * count
 
 
@@ -210,7 +212,9 @@ def wkb_scan(array: "pa.Array") -> tuple[NDArray[np.float64], NDArray[np.uint64]
 
 def _numbers(data: NDArray[np.uint8], dtype: type[Any]) -> NDArray[Any]:
     """(8, n) numbers of eight bytes from any byte on: the one from ``p`` on is at ``[p & 7, p >> 3]``."""
-    whole = np.lib.stride_tricks.as_strided(data[:0].view(dtype), (8, len(data) // 8), (1, 8), writeable=False)
+    whole = np.lib.stride_tricks.as_strided(
+        data[:0].view(dtype), (8, len(data) // 8), (1, 8), writeable=data.flags.writeable
+    )
     return np.asarray(whole)
 
 
@@ -227,12 +231,18 @@ def offsets_and_bytes(array: "pa.Array") -> tuple[NDArray[np.int64], NDArray[np.
     return offsets, data
 
 
-@njit(nogil=True, cache=True, inline="always")
+_NONE, _SHELL, _HOLE = np.uint64(0), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x9E3779B97F4A7C15)
+_OF_X: Final = np.uint64(0xD6E8FEB86659FD93)
+_SHIFTS: Final = np.uint64(30), np.uint64(27), np.uint64(31)
+_FACTORS: Final = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+@njit(nogil=True, cache=True)
 def mix(value: Any) -> Any:
     """The finalizer of splitmix64 (Steele, Lea and Flood 2014): each bit of the input moves half of the output's."""
-    mixed = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    mixed = (value ^ (value >> _SHIFTS[0])) * _FACTORS[0]
+    mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _FACTORS[1]
+    return mixed ^ (mixed >> _SHIFTS[2])
 
 
 @njit(nogil=True, cache=True)
@@ -243,12 +253,6 @@ def _uint32(data: NDArray[np.uint8], at: int) -> Any:
         | (np.uint32(data[at + 2]) << np.uint32(16))
         | (np.uint32(data[at + 3]) << np.uint32(24))
     )
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _plain(bits: Any) -> Any:
-    """Bits of a float64, those of minus zero as zero."""
-    return np.uint64(0) if bits == np.uint64(1) << np.uint64(63) else bits
 
 
 @njit(nogil=True, cache=True)
@@ -293,7 +297,7 @@ def _scan(
             at = after
         else:
             n_parts = 1
-        total = np.uint64(0)
+        total = _NONE
         for _ in range(n_parts):
             reason, kind, stride, n_rings, at = _head(data, at, end)
             if reason != 0:
@@ -328,16 +332,19 @@ def _ring(
 ) -> np.uint64:
     """Sum over the edges of a number that both directions share; grows the bounds."""
     # not zero, which a product would not see
-    role = np.uint64(0xBF58476D1CE4E5B9 if is_shell else 0x9E3779B97F4A7C15)
-    total = before = np.uint64(0)
+    role = _SHELL if is_shell else _HOLE
+    total = before = _NONE
     byte, word = at & 7, at >> 3
     west, south, east, north = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
     for k in range(n):
-        vertex = mix(_plain(bits[byte, word]) * np.uint64(0xD6E8FEB86659FD93) + _plain(bits[byte, word + 1])) + role
+        x, y = numbers[byte, word], numbers[byte, word + 1]
+        # minus zero is zero
+        bits_x = bits[byte, word] if x != 0.0 else _NONE
+        bits_y = bits[byte, word + 1] if y != 0.0 else _NONE
+        vertex = mix(bits_x * _OF_X + bits_y) + role
         if k > 0:
             total += before * vertex
         before = vertex
-        x, y = numbers[byte, word], numbers[byte, word + 1]
         word += step
         # written so that the NaN of the beginning gives way
         if not west <= x:
