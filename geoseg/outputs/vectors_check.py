@@ -20,6 +20,7 @@ __all__ = ["Tally", "check_crs"]
 
 _MODULUS: Final = 2**64
 _GOLDEN: Final = 0x9E3779B97F4A7C15
+_NONE, _FNV_BASIS, _FNV_PRIME = np.uint64(0), np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 class Tally:
@@ -152,7 +153,9 @@ def _values(column: Any, name: str, kind: str) -> NDArray[np.uint64]:
     except pa.ArrowException as error:
         raise ParameterError(f"values of the column {printable(name)} are not of kind {kind}: {error}") from error
     if kind == "text":
-        return np.asarray(_text_hashes(*offsets_and_bytes(column.fill_null(""))))
+        hashes = np.empty(len(column), dtype=np.uint64)
+        _hash_texts(*offsets_and_bytes(column.fill_null("")), hashes)
+        return hashes
     if kind == "integer":
         missing = column.is_null().to_numpy(zero_copy_only=False)
         return np.where(missing, np.uint64(_GOLDEN), column.fill_null(0).to_numpy().view(np.uint64))
@@ -162,15 +165,7 @@ def _values(column: Any, name: str, kind: str) -> NDArray[np.uint64]:
 
 
 def _sum(values: NDArray[np.uint64]) -> int:
-    return int(_mixed_sum(values))
-
-
-@njit(nogil=True, cache=True)
-def _mixed_sum(values: NDArray[np.uint64]) -> np.uint64:
-    total = np.uint64(0)
-    for value in values:
-        total += mix(value)
-    return total
+    return int(np.add.reduce(mix.py_func(values)))
 
 
 @njit(nogil=True, cache=True)
@@ -178,7 +173,7 @@ def _bind(
     hashes: NDArray[np.uint64], values: NDArray[np.uint64], salt: np.uint64, rows: NDArray[np.uint64]
 ) -> np.uint64:
     """Sum over a column of each value mixed with its outline; adds the values to those of their rows."""
-    total = np.uint64(0)
+    total = _NONE
     for i in range(len(hashes)):
         value = mix(values[i] + salt)
         rows[i] += value
@@ -187,11 +182,9 @@ def _bind(
 
 
 @njit(nogil=True, cache=True)
-def _text_hashes(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    hashes = np.empty(len(offsets) - 1, dtype=np.uint64)
+def _hash_texts(offsets: NDArray[np.int64], data: NDArray[np.uint8], hashes: NDArray[np.uint64]) -> None:
     for i in range(len(hashes)):
-        value = np.uint64(0xCBF29CE484222325)  # FNV-1a
+        value = _FNV_BASIS  # FNV-1a
         for k in range(offsets[i], offsets[i + 1]):
-            value = (value ^ np.uint64(data[k])) * np.uint64(0x100000001B3)
+            value = (value ^ data[k]) * _FNV_PRIME
         hashes[i] = mix(value)
-    return hashes

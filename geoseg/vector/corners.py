@@ -155,7 +155,7 @@ def _look_diagonally(
     """
     for r in range(1, len(rows) - 1):
         above, below = rows[r - 1], rows[r]
-        for w in range(r * stride // 8, (r + 1) * stride // 8):
+        for w in range(r * stride >> 3, (r + 1) * stride >> 3):
             word = words[w]
             if word & word >> 1 & word >> 2 & word >> 3 & ~(word >> 4 & word >> 5) & _EACH == 0:
                 continue

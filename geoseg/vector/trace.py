@@ -143,7 +143,7 @@ def trace(
     offsets, labels, ends = np.zeros(most + 1, np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int64)
     labels[:n_chains] = rim.around[heading, which]
     ends[:n_chains, 0] = (row + row_off) << 33 | (col + col_off) << 2 | heading
-    n = _trace(row * stride + col, heading, runs.rows, runs.cols, runs.labels, place, around, words, *steps, codes,
+    n = _trace(row * stride + col, runs.rows, runs.cols, runs.labels, place, around, words, *steps, codes,
                offsets, labels, ends)  # fmt: skip
     chains, rings = (
         Traced(
@@ -194,10 +194,10 @@ _Place = tuple[int, int, int, int, int, int, int, int]
 and the first and last row and column of corners, -1 where they do not lie on the map's frame."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True)
 def _walk(
     first: Any,
-    first_heading: Any,
+    edge: Any,
     place: _Place,
     around: NDArray[np.uint8],
     table: NDArray[np.uint8],
@@ -206,17 +206,17 @@ def _walk(
     codes: NDArray[np.int64],
     n: Any,
 ) -> tuple[Any, Any]:
-    """Walk from an edge until it comes again, or until the next edge belongs to another block.
+    """Walk from an edge at the corner ``first`` until it comes again, or until the next edge is another block's.
 
     Edges that go right are marked as walked.
 
     Returns:
         Number of vertices so far, and the edge that comes next.
     """
-    rows, cols, stride, code, top, bottom, left, right = place
+    rows, cols, _, origin, top, bottom, left, right = place
     at: Any = first
-    heading: Any = first_heading
-    code += (at // stride << 32) + (at % stride << 1)
+    first_heading = edge & _HEADING
+    heading, code = first_heading, edge >> 2 << 1
     if heading == 0:
         around[at] &= BEGINS - 1
     while True:
@@ -227,7 +227,7 @@ def _walk(
         heading = entry & _HEADING
         codes[n] = code | (entry >> 3)
         if byte & RIM:
-            row, col = at // stride, at % stride
+            row, col = code - origin >> 32, (code - origin & 0xFFFFFFFF) >> 1
             if row == top or row == bottom or col == left or col == right:  # noqa: SIM109
                 codes[n] = code | 1
             row, col = row - int(heading >= 2), col - int(heading == 1 or heading == 2)
@@ -244,7 +244,6 @@ def _walk(
 @njit(nogil=True, cache=True)
 def _trace(
     first: NDArray[np.int64],
-    headings: NDArray[np.int64],
     first_run: NDArray[np.int64],
     first_col: NDArray[np.int32],
     label: NDArray[np.int32],
@@ -267,24 +266,25 @@ def _trace(
     Returns:
         Number of walks.
     """
-    stride = place[2]
-    right = n = np.int64(0)  # no literals: what is called with one is compiled for it, and once more
+    stride, origin = place[2], place[3]
+    n = np.int64(0)  # no literal: what is called with one is compiled for it, and once more
     k = len(first)
     for chain in range(k):
-        n, ends[chain, 1] = _walk(first[chain], headings[chain], place, around, table, to, move, codes, n)
+        n, ends[chain, 1] = _walk(first[chain], ends[chain, 0], place, around, table, to, move, codes, n)
         offsets[chain + 1] = n
     for r in range(len(first_run) - 1):
         run, last_run = first_run[r], first_run[r + 1] - 1
-        for w in range(r * stride // 8, (r + 1) * stride // 8):
+        for w in range(r * stride >> 3, (r + 1) * stride >> 3):
             if words[w] & _EACH_BEGINS == 0:
                 continue
             for at in range(8 * w, 8 * w + 8):
                 if around[at] & BEGINS == 0:
                     continue
-                begin = n
-                n, edge = _walk(at, right, place, around, table, to, move, codes, n + 1)
+                begin, col = n, at - r * stride
+                edge = origin + (r << 32) + (col << 1) << 1
+                n, edge = _walk(at, edge, place, around, table, to, move, codes, n + 1)
                 codes[begin] = codes[n - 1]
-                while run < last_run and first_col[run + 1] <= at - r * stride:
+                while run < last_run and first_col[run + 1] <= col:
                     run += 1
                 labels[k] = label[run]
                 ends[k, 0] = ends[k, 1] = edge
