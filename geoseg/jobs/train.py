@@ -169,7 +169,7 @@ def _fitted(
     from geoseg.train.losses import build_loss, effective_weights, inverse_weights
     from geoseg.train.network import first_network, output_stride
     from geoseg.train.places import count_cells, split_places
-    from geoseg.train.statistics import band_statistics, normalisations
+    from geoseg.train.statistics import band_statistics, blank_images, normalisations
     from geoseg.train.trial import takes_any_window, try_windows
     from geoseg.train.windows import tiles
 
@@ -192,6 +192,8 @@ def _fitted(
     places = split_places(pairs, [count_cells(p, pairs.legend, spec.ignore) for p in pairs.items], spec.split)
     for line in (*pairs.notes, *places.notes, _data_in_words(pairs, places)):
         say(line)
+    for href in blank_images(pairs):
+        say(f"warning: {printable(href)}: no pixel is valid, so its labels count for nothing: check its nodata value")
     true_pixels = int(places.pixels(held_out=False).sum())
     if first is not None:
         from geoseg.jobs.pseudo_labels import pseudo_labelled

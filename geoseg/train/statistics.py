@@ -12,7 +12,7 @@ from geoseg.models.card import PROBABILITIES
 from geoseg.train.pairs import Pair, Pairs
 from geoseg.train.places import CELL, Places
 
-__all__ = ["BandStatistics", "band_statistics", "normalisations"]
+__all__ = ["BandStatistics", "band_statistics", "blank_images", "normalisations"]
 
 _PER_WINDOW = 1024
 _PIXELS = 400_000
@@ -57,6 +57,20 @@ def band_statistics(pairs: Pairs, places: Places, *, seed: int) -> BandStatistic
     return BandStatistics(
         mean=_rounded(values.mean(axis=0)), std=_rounded(std), quantiles=tuple(_rounded(q) for q in quantiles)
     )
+
+
+def blank_images(pairs: Pairs) -> list[str]:
+    """Names of images of which no pixel is an observation, in training or held out: their labels count for nothing.
+
+    Of the others no more is read than up to the first rows that have one.
+    """
+    return [pair.scene.href for pair in pairs.items if not _has_pixels(pair)]
+
+
+def _has_pixels(pair: Pair) -> bool:
+    height, width = pair.scene.height, pair.scene.width
+    with pair.pixels() as reader:
+        return any(bool(reader.read(row, 0, min(CELL, height - row), width)[1].any()) for row in range(0, height, CELL))
 
 
 def normalisations(pairs: Pairs, statistics: BandStatistics) -> list[Normalisation]:

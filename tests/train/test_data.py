@@ -20,7 +20,7 @@ from geoseg.train.pairs import Pairs, find_pairs
 from geoseg.train.places import CELL, Places, count_cells, split_places
 from geoseg.train.statistics import band_statistics, normalisations
 from geoseg.train.windows import PatchSource, tiles
-from tests.train.conftest import BANDS, SIDE, made, write
+from tests.train.conftest import BANDS, SIDE, made, trained, write
 
 Settings = Callable[..., dict[str, Any]]
 
@@ -408,6 +408,26 @@ def test_statistics_are_those_of_what_is_not_held_out(settings: Settings, tmp_pa
     np.testing.assert_allclose(found.std, seen.std(axis=1), rtol=1e-4)
     expected = np.quantile(seen, (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99), axis=1).T
     np.testing.assert_allclose(found.quantiles, expected, atol=0.0101)
+
+
+def test_an_image_without_a_valid_pixel_is_named_once(data: Path, settings: Settings, tmp_path: Path) -> None:
+    pixels, labels = made(9)
+    half = pixels.copy()
+    half[:, : SIDE // 2] = 0
+    for i, (name, each) in enumerate((("blank", np.zeros_like(pixels)), ("half", half))):
+        x = 520_000.0 + 2_000 * i
+        write(tmp_path / "images" / f"{name}.tif", each, x=x, bands=BANDS, nodata=0)
+        write(tmp_path / "labels" / f"{name}.tif", labels, x=x, nodata=0)
+    for kind in ("images", "labels"):
+        for file in (data / kind).iterdir():
+            (tmp_path / kind / file.name).symlink_to(file)
+    asked = {"images": [str(tmp_path / "images")], "labels": str(tmp_path / "labels"), "epochs": 1, "batches": 1}
+    said: list[str] = []
+    trained(settings(**asked), tmp_path / "m", say=said.append)
+    blank = tmp_path / "images" / "blank.tif"
+    assert [line for line in said if "no pixel is valid" in line] == [
+        f"warning: {blank}: no pixel is valid, so its labels count for nothing: check its nodata value"
+    ]
 
 
 def test_a_batch_depends_on_seed_epoch_and_number_alone(settings: Settings) -> None:
