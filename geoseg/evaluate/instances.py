@@ -55,7 +55,8 @@ def match_objects(overlaps: Overlaps, k: int) -> Matches:
     """What became of the objects of a class.
 
     Pixels of which the reference says nothing belong to no object of the prediction; one that lies there for more than
-    half is left out. For average precision the objects of the prediction are taken by their scores, the larger first
+    half is left out. Where the prediction says nothing the objects of the reference count in full, as in panopticapi.
+    For average precision the objects of the prediction are taken by their scores, the larger first
     where these are equal, and each takes the object of the reference that it overlaps most of those not yet taken.
 
     Args:

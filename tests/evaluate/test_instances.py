@@ -201,6 +201,20 @@ def test_what_the_reference_does_not_say_is_no_part_of_an_object() -> None:
     assert (found.pq, found.n_mapped, found.n_reference) == (1, 1, 1)
 
 
+def test_what_the_prediction_leaves_out_is_missed_as_panopticapi_counts_it() -> None:
+    truth = np.full((10, 30), 1, np.uint8)
+    for left in (2, 12, 22):
+        truth[2:8, left : left + 6] = 0
+    mapped = truth.copy()
+    mapped[:, 2:8] = 255  # all of the first object
+    mapped[2:5, 12:18] = 255  # half of the second: what is left of it is no counterpart, and a false object
+    mapped[2:4, 22:28] = 255  # a third of the last
+    found = scores_of(overlaps_of(truth, mapped), 0)
+    assert (found.n_reference, found.n_mapped, found.n_found) == (3, 2, 1)
+    assert found.sq == pytest.approx(2 / 3)
+    assert found.pq == pytest.approx(2 / 3 * 2 / 5)
+
+
 def test_no_cut_into_blocks_changes_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = natural((90, 100), sigma=4)
     mapped = mistaken(truth)
