@@ -45,6 +45,30 @@ WORDS: Final = {
 }
 """What the measures of a summary are called where people read them."""
 
+_HEADINGS: Final = {
+    "class_name": "class",
+    "f1": "F1",
+    "iou": "IoU",
+    "bias_pct": "bias, % of reference",
+    "boundary_iou": "boundary IoU",
+    "boundary_f1": "boundary F1",
+    "surface_dice": "surface Dice",
+    "asd_m": "surface distance, m",
+    "beyond": "outline beyond reach",
+    "pq": "panoptic quality",
+    "sq": "segmentation quality",
+    "rq": "recognition quality",
+    "n_reference": "objects in reference",
+    "n_mapped": "objects mapped",
+    "n_found": "objects found",
+    "ap": "AP",
+    "ap50": "AP at 0.5",
+    "ap75": "AP at 0.75",
+    "pixels": "px",
+}
+"""What columns of tables are called, where they are not measures of a summary."""
+_UNITS: Final = ("px", "ha", "m2", "m")
+
 _WINDOWS: Final = 12
 _LARGEST_MATRIX: Final = 40
 _MOST_ROWS: Final = 500
@@ -115,7 +139,22 @@ def _table(table: "pd.DataFrame", *, colours: Legend | None = None) -> str:
         rows.append(cells)
     more = len(table) - _MOST_ROWS
     rest = f'<p class="small">and {more} more, in the table beside this page</p>' if more > 0 else ""
-    return html_table(columns, rows) + rest
+    return html_table([heading(c) for c in columns], rows) + rest
+
+
+def heading(column: str) -> str:
+    """What a column of a table is called where people read it.
+
+    Example:
+        >>> [heading(c) for c in ("iou_low", "mapped_ha", "boundary_recall", "miou")]
+        ['IoU, low', 'mapped, ha', 'boundary recall', 'mean IoU']
+    """
+    if column in _HEADINGS or column in WORDS:
+        return _HEADINGS.get(column) or WORDS[column]
+    name, _, last = column.rpartition("_")
+    if name and last in ("low", "high", *_UNITS):
+        return f"{heading(name)}, {last}"
+    return column.replace("_", " ")
 
 
 def _bars(classes: "pd.DataFrame", legend: Legend) -> str:

@@ -14,15 +14,17 @@ __all__ = ["as_number", "document", "escaped", "html_table", "section", "svg", "
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1a; background: #fff; max-width: 1080px; margin: 2em auto;
-  padding: 0 1.2em; }
+  padding: 0 1.2em; overflow-wrap: break-word; }
 h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .22em .7em; text-align: right; border-bottom: 1px solid #e4e4e0; white-space: nowrap; }
-th { font-weight: 600; border-bottom: 1px solid #999; } th:first-child, td:first-child { text-align: left; }
+th { font-weight: 600; border-bottom: 1px solid #999; white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; }
 .wide { overflow-x: auto; } .small { color: #55554f; font-size: .88em; } .bad { color: #a31515; }
 .swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #0003; margin-right: .45em; }
-.windows { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1.4em; }
-figure { margin: 0; } figcaption { font-size: .85em; margin-top: .3em; overflow-wrap: anywhere; }
+.windows { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 1.4em; }
+svg { max-width: 100%; height: auto; }
+figure { margin: 0; min-width: 0; } figcaption { font-size: .85em; margin-top: .3em; overflow-wrap: anywhere; }
 .two { display: flex; gap: 4px; } .two img { width: 49%; image-rendering: pixelated; border: 1px solid #0002; }
 .three { display: flex; gap: 4px; } .three img { width: 33%; image-rendering: pixelated; border: 1px solid #0002; }
 """.strip()
@@ -85,5 +87,6 @@ def svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
     """A drawing of this many pixels, with what it shows as text for those who cannot see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escaped(label)}" width="{width}" '
-        f'height="{height}" font-size="12" fill="#1c1c1a" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
+        f'height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-size="12" fill="#1c1c1a" font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
     )

@@ -56,6 +56,12 @@ def test_the_page_is_whole_and_holds_everything_itself(page: Page) -> None:
         assert heading in page.text
 
 
+def test_headings_of_tables_are_words(page: Page) -> None:
+    for heading in ("IoU, low", "mapped, ha", "bias, % of reference", "boundary F1", "AP at 0.5, low", "mean IoU"):
+        assert heading in page.text
+    assert re.findall(r"\b[a-z0-9]+_(?:low|high|px|ha|pct|m|name|iou|f1)\b|\bn_\w+", page.text) == []
+
+
 def test_a_text_from_a_file_is_shown_and_never_run(page: Page) -> None:
     assert "script" not in page.tags
     assert "<script>alert(1)</script>" in page.text

@@ -49,6 +49,22 @@ def page_of(folder: Path, scenes: list[SceneLine]) -> tuple[Page, str]:
     return Page(text), text
 
 
+def test_nothing_is_wider_than_the_page(tmp_path: Path) -> None:
+    name = "x" * 100
+    _, text = page_of(tmp_path, [SceneLine(name=name, status="done", table=leave(tmp_path, name), notes=("y" * 300,))])
+    width = int(re.findall(r"max-width: (\d+)px", text)[0])
+    assert width < 1200
+    drawings = re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)" viewBox="0 0 (\d+) (\d+)"', text)
+    assert len(drawings) == text.count("<svg") == 1
+    assert all(int(w) < width and (w, h) == box for w, h, *rest in drawings for box in [tuple(rest)])
+    # drawings shrink with the window, texts without a space are broken, and tables move in a frame of their own
+    body, rules = text.split("<body>")[1], text.split("<body>")[0]
+    assert "svg { max-width: 100%; height: auto; }" in rules
+    assert re.search(r"body {[^}]*overflow-wrap: break-word", rules)
+    assert re.search(r"figcaption {[^}]*overflow-wrap: anywhere", rules)
+    assert body.count("<table") == len(re.findall(r'<div class="wide"><table', body))
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_pictures_bars_and_links_are_those_of_the_maps(tmp_path: Path) -> None:
     name = 'a#b"><script>?'
