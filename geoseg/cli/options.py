@@ -354,7 +354,10 @@ def outline_options(command: F) -> F:
 
 def min_area_option(command: F) -> F:
     """The smallest region that stays; `min_area_of` makes a value of it."""
-    text = "Merge smaller regions into the neighbour with the longest shared border: 0.5ha, 400m2, 1km2, 9px."
+    text = (
+        "Merge smaller regions into the neighbour with the longest shared border, before all else: 0.5ha, 400m2, 1km2, "
+        "9px."
+    )
     return click.option("--min-area", metavar="AREA", help=text)(command)
 
 
@@ -376,9 +379,10 @@ def drawing_options(command: F) -> F:
         click.option("--connectivity", type=click.Choice(["4", "8"]), default="4", show_default=True,
                      help="With 8, pixels that touch at a corner are one multipolygon."),
         click.option("--simplify", metavar="DISTANCE",
-                     help="Simplify shared borders together, with a tolerance such as 10m or 1.5px; "
-                          "all polygons are held in memory for it."),
-        click.option("--smooth", is_flag=True, help="Round the stairs of pixels, on shared borders together."),
+                     help="Simplify shared borders together, with a tolerance such as 10m or 1.5px, after --min-area "
+                          "and --smooth; all polygons are held in memory for it."),
+        click.option("--smooth", is_flag=True,
+                     help="Round the stairs of pixels, on shared borders together, after --min-area."),
     ):  # fmt: skip
         command = option(command)
     return command

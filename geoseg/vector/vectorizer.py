@@ -53,7 +53,7 @@ class Outlines:
     smooth: bool = False
     """Whether the stairs of pixels are rounded."""
     simplify: Distance | None = None
-    """Tolerance of the simplification of shared borders; None leaves every vertex."""
+    """Tolerance of the simplification of shared borders, smoothed ones where they are; None leaves every vertex."""
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):

@@ -57,6 +57,31 @@ def table(path: Path) -> Any:
     return gpd.read_file(path, layer="landcover") if path.suffix == ".gpkg" else gpd.read_file(path)
 
 
+def test_regions_are_merged_then_smoothed_then_simplified_in_whatever_order_they_are_asked_for(
+    map_path: Path, geoseg_command: Command
+) -> None:
+    """The order that `--help` and README state."""
+    least, smooth, simple = ["--min-area", "40px"], ["--smooth"], ["--simplify", "1px"]
+    found = {}
+    for name, words in {
+        "merged": least, "smooth": least + smooth, "all": least + smooth + simple, "turned": simple + smooth + least,
+        "unmerged": smooth + simple, "stairs": least + simple,
+    }.items():  # fmt: skip
+        path = map_path.with_name(f"{name}.gpkg")
+        assert geoseg_command("vectorize", map_path, "-o", path, *words, "-q").code == 0
+        found[name] = table(path)
+    whole = found["all"]
+    assert whole.geometry.geom_equals_exact(found["turned"].geometry, 0).all()
+    # merged first, by what pixels say: the same regions with the same areas, whatever their borders look like
+    assert len(found["unmerged"]) > len(found["merged"]) == len(whole)
+    assert whole.area_m2.tolist() == found["merged"].area_m2.tolist()
+    # simplified last: some of the smooth vertices and no others; stairs that are simplified have corners of pixels
+    points = {name: {tuple(p) for p in shapely.get_coordinates(found[name].geometry.array)} for name in found}
+    assert points["all"] < points["smooth"]
+    assert points["stairs"] < points["merged"]
+    assert not points["all"] <= points["merged"]
+
+
 def test_every_format_holds_the_same_polygons(map_path: Path, geoseg_command: Command) -> None:
     paths = [map_path.with_name(f"p.{suffix}") for suffix in ("gpkg", "shp", "fgb", "parquet", "geojson")]
     ended = geoseg_command("vectorize", map_path, *[w for p in paths for w in ("-o", p)])
