@@ -12,8 +12,8 @@ import geoseg
 
 PACKAGE = Path(geoseg.__file__).parent
 ROOMS = (
-    "errors", "scratch", "legend", "legends", "scene", "models", "inference", "area", "vector", "change", "evaluate",
-    "train", "outputs", "jobs", "cli",
+    "errors", "kernels", "scratch", "legend", "legends", "scene", "models", "inference", "area", "vector", "change",
+    "evaluate", "train", "outputs", "jobs", "cli",
 )  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DASK_ROOMS = {"jobs": True, "inference": False, "area": False}

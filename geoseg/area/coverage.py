@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.kernels import njit
 
 __all__ = ["HAIR", "Edges", "edges_of", "fractions", "polygonal", "trace"]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.population import MapTotals
 from geoseg.area.turns import beside
 from geoseg.errors import ParameterError, SceneError, printable
+from geoseg.kernels import njit
 from geoseg.scene.class_raster import ClassRaster, ClassReader
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.interpolate import Lattice, row_units
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 from geoseg.legend import PROBABILITY_STEPS
 
 __all__ = ["ExpectedTotals", "expected_totals"]

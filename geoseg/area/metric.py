@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import geocentric
 from geoseg.area.interpolate import TAPS, filled, lagrange
 from geoseg.area.outlines import Outlines, lonlat, pixel_side_m
 from geoseg.errors import GeosegWarning, ParameterError
+from geoseg.kernels import njit
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -14,10 +14,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.metric import Metric, tensor_at, tensors_at
+from geoseg.kernels import njit
 
 __all__ = ["perimeters_m"]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 __all__ = ["ClassTotals", "Sums", "class_totals", "run_sums"]
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.coverage import HAIR, Edges, edges_of, trace
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.zone_grid import PlacedZones
+from geoseg.kernels import njit
 
 __all__ = ["Read", "ZoneSums", "zone_sums"]
 

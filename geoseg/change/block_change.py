@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -18,6 +17,7 @@ from geoseg.change.shares import take_shares
 from geoseg.change.tolerance import without_pairs, without_slivers
 from geoseg.change.transitions import Transitions, count_transitions
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 
 __all__ = ["BlockChange", "block_change", "map_areas", "recounted", "stable_places", "with_margin"]
 

@@ -16,10 +16,10 @@ Smoothed posteriors have the fewest wrong classes, each date for itself; the pat
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 __all__ = ["Decoded", "decode_sequence", "filter_and_smooth", "most_probable_path", "path_share"]
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.hidden import filter_and_smooth, most_probable_path, path_share
 from geoseg.change.index import NONE
 from geoseg.change.temporal import TemporalModel
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA, PROBABILITY_STEPS
 
 __all__ = ["History", "believed_ends", "decide_history"]

@@ -1,8 +1,9 @@
 """Class maps as places in one legend: what both dates are counted in."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.kernels import njit
 
 __all__ = ["MOST_CLASSES", "NONE", "UNKNOWN", "places"]
 

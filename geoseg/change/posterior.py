@@ -11,11 +11,11 @@ of classes, and ``P1`` and ``P2`` are its totals. Without a prior ``w`` is 1 eve
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.index import NONE
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA
 
 __all__ = ["Decided", "PairWeights", "change_vector", "decide_pairs", "joint_posterior", "prior_ratio"]

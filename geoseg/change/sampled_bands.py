@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.sampling import MOST_PIXELS, NUDGE, Sampled, Shifted, along, halves_of
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 
 __all__ = ["take_bands"]
 

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 from affine import Affine
-from numba import njit
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 
 __all__ = ["MOST_PIXELS", "NUDGE", "ReadMap", "Sampled", "Shifted", "along", "halves_of"]
 

@@ -3,11 +3,11 @@
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.index import NONE
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 __all__ = ["MOST_TOLERANCE", "check_tolerance", "without_pairs", "without_slivers"]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.index import NONE
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA
 
 __all__ = ["MOST_DATES", "NEVER", "Trajectory", "trajectory"]

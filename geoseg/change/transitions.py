@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.interpolate import Lattice, row_units
@@ -12,6 +11,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import Sums
 from geoseg.change.codes import ChangeCodes
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 __all__ = ["Transitions", "count_transitions"]
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -14,6 +13,7 @@ from geoseg.area.zone_sums import zone_sums
 from geoseg.area.zones import Zones
 from geoseg.change.codes import ChangeCodes
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,13 +3,13 @@
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from geoseg.area.metric import tensor_at
 from geoseg.change.index import NONE
 from geoseg.evaluate.ruler import Ruler
+from geoseg.kernels import njit
 
 __all__ = ["N_BORDER_SUMS", "borders_of"]
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.interpolate import Lattice, row_units
@@ -13,6 +12,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.evaluate.plan import Plan
 from geoseg.evaluate.scores import Margins
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 
 __all__ = ["BlockCounts", "MapCounts", "Window", "count_block"]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -16,6 +15,7 @@ from geoseg.evaluate.instances import Overlaps
 from geoseg.evaluate.plan import Plan
 from geoseg.evaluate.vector_reference import PolygonPixels
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 from geoseg.vector.label import label_components
 
 __all__ = ["find_objects", "overlaps_of"]

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.change.shares import ClassShares, take_shares
 from geoseg.evaluate.plan import Plan
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 from geoseg.legend import PROBABILITY_STEPS
 
 __all__ = ["ShareCounts", "count_shares"]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.evaluate.instances import THRESHOLDS, Matches
+from geoseg.kernels import njit
 
 __all__ = ["Ranking"]
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.metric import Metric
@@ -28,6 +27,7 @@ from geoseg.evaluate.plan import BLOCK_PX, Matching, Plan
 from geoseg.evaluate.probabilities import ShareCounts, count_shares
 from geoseg.evaluate.ruler import BorderRule, Ruler
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 from geoseg.legend import Legend
 
 __all__ = ["SceneScores", "score_scene"]

@@ -12,7 +12,6 @@ largest remainders). So the most likely class never has less than another, and s
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ModelError
 from geoseg.inference.decision import Decision
 from geoseg.inference.risk import exp, least_risk, least_risk_device, leave_undecided
+from geoseg.kernels import njit
 from geoseg.legend import NODATA, PROBABILITY_STEPS
 
 __all__ = ["decide", "refuse_no_numbers"]
@@ -29,7 +29,7 @@ _LIKELIEST = Decision()
 _CHUNK = 512  # columns at a time: their logits, class by class, stay in the first-level cache
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _round_shares(shares: NDArray[np.float32], n: int, whole: NDArray[np.float32], rank: NDArray[np.float32]) -> None:
     """Whole numbers for shares (class, col) of 254, by the largest remainder, in place; the first n columns.
 
@@ -59,7 +59,7 @@ def _round_shares(shares: NDArray[np.float32], n: int, whole: NDArray[np.float32
             share[i] = floor[i] + (np.float32(1) if before[i] < left[i] else np.float32(0))
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _share_out(
     planes: NDArray[np.float32],
     best: NDArray[np.float32],
@@ -83,7 +83,7 @@ def _share_out(
             probabilities[k, i] = np.uint8(planes[k, i]) if good else np.uint8(NODATA)
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _by_class(line: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
     """Logits (col, class) of a piece of a row into (class, col)."""
     n, n_classes = line.shape
@@ -98,7 +98,7 @@ def _by_class(line: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
             one[i] = line[i, n_classes - 1]
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _most_likely(
     planes: NDArray[np.float32], values: NDArray[np.uint8], n: int, best: NDArray[np.float32], found: NDArray[np.uint8]
 ) -> None:
@@ -113,7 +113,7 @@ def _most_likely(
             best[i] = max(top, x)
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _decide_cpu(
     logits: NDArray[np.float32],
     values: NDArray[np.uint8],

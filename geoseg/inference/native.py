@@ -8,7 +8,6 @@ the pixel it lies in. All follows from a pixel's place in the whole scene: no bi
 
 from collections.abc import Iterator
 
-import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Block
 from geoseg.inference.risk import exp, log
 from geoseg.inference.stream import LogitRows
+from geoseg.kernels import njit
 from geoseg.scene.resample import Observed, ResampledReader
 from geoseg.scene.scene import Reader, Scene
 from geoseg.scene.taps import Taps
@@ -139,7 +139,7 @@ def _likelihoods_device(logits: torch.Tensor, valid: NDArray[np.bool_], temperat
     return torch.where(seen, likely, 0).permute(1, 2, 0).contiguous()
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _likelihoods_cpu(
     logits: NDArray[np.float32], sharpness: np.float32, valid: NDArray[np.bool_], found: NDArray[np.float32]
 ) -> bool:
@@ -167,7 +167,7 @@ def _likelihoods_cpu(
     return good
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _to_logarithms(values: NDArray[np.float32]) -> None:
     """Logarithms of values, in place."""
     for i in range(len(values)):

@@ -8,10 +8,11 @@ so that a nodata collar makes no false edge of reflectance 0.
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from geoseg.kernels import njit
 
 __all__ = ["Normalisation"]
 
@@ -19,7 +20,7 @@ __all__ = ["Normalisation"]
 _CHUNK = 256  # columns at a time: their values, band by band, stay in the first-level cache
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _normalise_cpu(
     pixels: NDArray[Any],
     valid: NDArray[np.bool_],

@@ -1,14 +1,15 @@
 """Decisions of least expected cost (Bayes risk), and the exponential and logarithm that compiled kernels share."""
 
-import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
+
 __all__ = ["exp", "least_risk", "least_risk_device", "leave_undecided", "log"]
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always")
 def exp(x: np.float32) -> np.float32:
     """The exponential of x <= 0, relative error below 3e-6, in operations that vectorize; 0 below -87 to rounding."""
     t = max(x, np.float32(-87)) * np.float32(1.4426950408889634)
@@ -27,7 +28,7 @@ def exp(x: np.float32) -> np.float32:
     return value
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always")
 def log(x: np.float32) -> np.float32:
     """The logarithm of x from 0 to 1, absolute error below 1e-5, in operations that vectorize; -88 for 0 to rounding.
 
@@ -48,7 +49,7 @@ def log(x: np.float32) -> np.float32:
     return value
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def least_risk(
     planes: NDArray[np.float32],
     best: NDArray[np.float32],
@@ -88,7 +89,7 @@ def least_risk(
             lowest[i] = min(risk[i], lowest[i])
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def leave_undecided(
     total: NDArray[np.float32], least: np.float32, undecided: np.uint8, found: NDArray[np.uint8]
 ) -> None:

@@ -3,10 +3,11 @@
 Why a running mean, and what a share is: see `blend`.
 """
 
-import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from geoseg.kernels import njit
 
 __all__ = ["blend_across", "blend_down"]
 
@@ -64,7 +65,7 @@ def blend_down(value: torch.Tensor, mean: torch.Tensor, share: torch.Tensor) -> 
 # the result does not depend on where a row begins.
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _blend_across_cpu(
     strip: NDArray[np.float32],
     window: NDArray[np.float32],
@@ -81,7 +82,7 @@ def _blend_across_cpu(
         mean[n_old:] = value[n_old:]
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _blend_down_cpu(value: NDArray[np.float32], mean: NDArray[np.float32], share: NDArray[np.float32]) -> None:
     rows, length = mean.shape
     for row in range(rows):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree as ET
 
-import numba as nb
 import numpy as np
 import pyproj
 import rasterio
@@ -23,6 +22,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.errors import OutputError
 from geoseg.inference.lattice import TILE
+from geoseg.kernels import njit
 from geoseg.outputs.parts import Kind, Part, tile_checksums
 
 __all__ = ["Expected", "check_cog", "kept_crs", "same_crs"]
@@ -178,7 +178,7 @@ def _check_overview(
             raise OutputError(f"overview {level} does not show the pixels it stands for, near its row {row}")
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _lies_outside(
     found: NDArray[np.uint8],
     source: NDArray[np.uint8],

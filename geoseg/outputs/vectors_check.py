@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import OutputError, ParameterError, printable
+from geoseg.kernels import njit
 from geoseg.vector.features import GEOMETRY
 from geoseg.vector.wkb import mix, offsets_and_bytes, wkb_scan
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA, Legend, LegendClass, default_color
 
 if TYPE_CHECKING:

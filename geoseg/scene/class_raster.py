@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
@@ -17,6 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError, printable
+from geoseg.kernels import njit
 from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_legend import draft_legend, extended_legend, finished_legend
 from geoseg.scene.class_map import occurring

@@ -1,8 +1,9 @@
 """How much border neighbouring components share, in pixel edges."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.kernels import njit
 
 __all__ = ["borders_between", "summed"]
 

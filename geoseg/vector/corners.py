@@ -9,9 +9,9 @@ neighbouring blocks. So no image of labels is painted.
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
 from geoseg.vector.label import OUTSIDE, Runs
 
 __all__ = [

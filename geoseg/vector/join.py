@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
 from geoseg.vector.measure import Measures
 from geoseg.vector.rings import Rings, arrange, gather
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError, ResourceError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA
 
 __all__ = ["OUTSIDE", "Components", "Runs", "features_of", "find_runs", "label_components"]

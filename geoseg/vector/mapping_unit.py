@@ -13,10 +13,10 @@ sieve, which takes the largest neighbour instead of the longest border, gives th
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError, ResourceError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA
 from geoseg.vector.label import _root, label_components
 from geoseg.vector.regions import RegionGraph, join_regions, regions_of

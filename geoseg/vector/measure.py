@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sums import Sums, run_sums
 from geoseg.inference.lattice import Block
+from geoseg.kernels import njit
 from geoseg.vector.label import Runs
 
 __all__ = ["Measures", "Pixels"]

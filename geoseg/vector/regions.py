@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError, ResourceError
+from geoseg.kernels import njit
 from geoseg.legend import NODATA
 from geoseg.vector.borders import borders_between, summed
 from geoseg.vector.label import Components, _root, label_components

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
 from geoseg.vector.trace import Traced, corners
 
 __all__ = ["Rings", "arrange", "by_rank", "gather"]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import shapely
 from affine import Affine
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
 from geoseg.vector.rings import Rings
 from geoseg.vector.smooth import smooth_rings
 

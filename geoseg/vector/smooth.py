@@ -28,10 +28,10 @@ holds exactly for any map: neighbours get the same bits from whichever end they 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 __all__ = ["MAX_ITERATIONS", "MAX_MOVED_PX", "REACH_PX", "STEP_REACH_PX", "fixed_vertices", "smooth_rings"]
 

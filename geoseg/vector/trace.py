@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.kernels import njit
 from geoseg.vector.corners import (
     ANTIDIAGONAL,
     BEGINS,

@@ -7,10 +7,10 @@ Coordinates are copied as they lie in memory, which is little-endian on every ma
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
+from geoseg.kernels import njit
 
 if TYPE_CHECKING:
     import pyarrow as pa
