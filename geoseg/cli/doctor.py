@@ -11,7 +11,7 @@ import click
 
 __all__ = ["doctor"]
 
-_RASTER_DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "PNG", "JPEG")
+_RASTER_DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG")
 _VECTOR_DRIVERS = ("GPKG", "ESRI Shapefile", "FlatGeobuf", "GeoJSON")
 
 

@@ -24,9 +24,11 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, printable
 from geoseg.scene.allowed import is_allowed
 from geoseg.scene.archive import archive_of, member_size
+from geoseg.scene.envi import SUFFIXES as ENVI_SUFFIXES
+from geoseg.scene.envi import header_of
 
-__all__ = ["DRIVERS", "driver_for", "is_remote", "open_raster", "store_of", "variables_of", "without_query",
-           "without_token"]  # fmt: skip
+__all__ = ["DRIVERS", "driver_for", "is_raster_file", "is_remote", "open_raster", "store_of", "variables_of",
+           "without_query", "without_token"]  # fmt: skip
 
 DRIVERS = {
     ".tif": "GTiff",
@@ -42,7 +44,7 @@ DRIVERS = {
     ".nc": "netCDF",
     ".zarr": "Zarr",
 }
-"""Suffix to the one GDAL driver that may open it."""
+"""Suffix to the one GDAL driver that may open it, where it is no ENVI raster: see `is_raster_file`."""
 
 _STORES = {"netCDF": "netCDF file", "Zarr": "Zarr store"}
 """Drivers of files that hold variables, and what these are."""
@@ -153,14 +155,26 @@ def _check_store(path: str, driver: str) -> int:
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file() and not file.is_symlink())
 
 
+def is_raster_file(href: str) -> bool:
+    """Whether a file has a raster's suffix, or is an ENVI raster by its header."""
+    return Path(href).suffix.lower() in DRIVERS or header_of(href) is not None
+
+
 def driver_for(href: str) -> str:
-    """The GDAL driver that may open this file, by its suffix.
+    """The GDAL driver that may open this file, by its suffix, or by the header of ENVI beside it.
 
     Raises:
         SceneError: If the suffix is not one of a raster that geoseg opens.
     """
     href = store_of(href) or href
     suffix = Path(without_query(href)).suffix.lower()
+    if suffix in ENVI_SUFFIXES and header_of(href) is not None:
+        return "ENVI"
+    if suffix in ENVI_SUFFIXES and suffix not in DRIVERS:
+        raise SceneError(
+            f"{printable(href)}: has no header of ENVI beside it ({printable(Path(href).with_suffix('.hdr').name)}); "
+            "copy it there, too, or convert the file with gdal_translate"
+        )
     if suffix not in DRIVERS:
         raise SceneError(
             f"{printable(href)}: {suffix or 'no suffix'!r} is not a raster format geoseg opens ({', '.join(DRIVERS)}); "
@@ -305,6 +319,16 @@ def _check_declared(dataset: DatasetReader, file_bytes: int | None) -> None:
         )
 
 
+def _check_whole(dataset: DatasetReader, file_bytes: int | None) -> None:
+    """Refuse an ENVI raster with fewer bytes than its header declares: GDAL takes what is missing for zeros."""
+    declared = dataset.width * dataset.height * sum(_itemsize(t) for t in dataset.dtypes)
+    if file_bytes is not None and file_bytes < declared:
+        raise SceneError(
+            f"{printable(dataset.name)}: has {file_bytes} bytes where its header declares {declared}; copy or download "
+            "it again (or, where it is compressed, convert it with gdal_translate)"
+        )
+
+
 def _itemsize(dtype: str) -> int:
     # complex_int16 is GDAL's alone; numpy does not know it
     return 4 if dtype == "complex_int16" else np.dtype(dtype).itemsize
@@ -365,6 +389,8 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
             raise SceneError(without_token(message, href)) from error
         with dataset:
             _check_declared(dataset, size)
+            if driver == "ENVI":
+                _check_whole(dataset, size)
             try:
                 yield dataset
             except CPLE_BaseError as error:

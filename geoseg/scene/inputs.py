@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from geoseg.errors import InputError, SceneError, printable
-from geoseg.scene.guard import DRIVERS, is_remote
+from geoseg.scene.guard import DRIVERS, is_raster_file, is_remote
 from geoseg.scene.products.band_files import BAND, band_patterns
 from geoseg.scene.products.recognise import is_product_folder, looks_like_product, products_among
 from geoseg.scene.stac import is_item_name, item_names
@@ -36,7 +36,7 @@ def _walk(folder: Path, excluded: Path | None, band_files: str | None) -> Iterat
 
 def _is_input(path: Path) -> bool:
     """Whether a file that nobody named is one to process."""
-    return path.suffix.lower() in DRIVERS or looks_like_product(path)
+    return is_raster_file(str(path)) or looks_like_product(path)
 
 
 def _of_pattern(item: str) -> list[str]:
@@ -85,7 +85,8 @@ def find_rasters(
 ) -> list[str]:
     """The rasters and products that files, folders, globs and URLs name, each once, as named and sorted within.
 
-    Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`), folders through all levels. A
+    Folders and globs are searched for files with a raster's suffix (`guard.DRIVERS`) and for those of ENVI
+    (`envi.SUFFIXES`) with a header beside them, folders through all levels. A
     folder that is a product (Sentinel-2 SAFE) is one input, and so is an archive that is named like one. Files that
     belong together (Landsat bundles, HLS granules, files called after bands) are one input each. A path with ``{band}``
     in its last part names the files of a scene, one per band. Side
