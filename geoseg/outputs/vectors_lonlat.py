@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError, printable
+from geoseg.outputs.vectors_poles import at_pole, polar, with_poles
 from geoseg.vector.features import GEOMETRY, Features
 
 __all__ = ["DECIMALS", "in_lonlat"]
@@ -24,11 +25,11 @@ def in_lonlat(features: Features) -> Features:
     """The same features in WGS84 longitude and latitude, rounded to :data:`DECIMALS`.
 
     Edges are cut from the same end for both neighbours, so borders stay shared. A polygon that crosses the antimeridian
-    becomes a multipolygon cut there (RFC 7946, section 3.1.9).
+    becomes a multipolygon cut there (RFC 7946, section 3.1.9). One around a pole is closed along antimeridian and pole.
 
     Raises:
-        ParameterError: If there is no CRS, or none that has a place on Earth. When gone through: if a polygon goes
-            round a pole or lies where its CRS is not defined.
+        ParameterError: If there is no CRS, or none that has a place on Earth. When gone through: if a polygon lies
+            where its CRS is not defined.
     """
     from pyproj import CRS, Transformer
     from pyproj.exceptions import ProjError
@@ -67,6 +68,7 @@ def _converted(batch: Any, crs: Any, transformer: Any) -> Any:
     is_lonlat = crs.is_geographic and not crs.is_derived
     if not is_lonlat:
         unit = crs.axis_info[0].unit_conversion_factor * (_RADIUS_M if crs.is_geographic else 1.0)
+        xy, rings = with_poles(xy, rings, _poles(transformer))
         xy, rings = _cut_edges(xy, rings, LONGEST_M / unit)
     lon, lat = transformer.transform(xy[:, 0], xy[:, 1])
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
@@ -77,12 +79,53 @@ def _converted(batch: Any, crs: Any, transformer: Any) -> Any:
     if is_lonlat:  # stay on the side of the antimeridian that the map has them on
         east = xy[:, 0] * np.degrees(crs.axis_info[0].unit_conversion_factor)
         lon = lon + 360.0 * np.rint((east - lon) / 360.0)
+        parts, source = _within_world(np.stack([lon, lat], axis=1), rings, polygons)
     else:
-        lon = _unwrapped(lon, rings, polygons)
-    parts, source = _within_world(np.stack([lon, lat], axis=1), rings, polygons)
+        parts, source = _with_poles_apart(xy, lon, lat, rings, polygons)
     outlines = _gathered(parts, owner[source], len(batch))
     wkb = pa.array(shapely.to_wkb(outlines, byte_order=1, flavor="iso"), pa.binary())
     return batch.set_column(batch.schema.get_field_index(GEOMETRY), batch.schema.field(GEOMETRY), wkb)
+
+
+def _poles(transformer: Any) -> list[NDArray[np.float64]]:
+    """The poles as points of the map, those that it has."""
+    places = np.array(transformer.transform(np.zeros(2), np.array([90.0, -90.0]), direction="INVERSE")).T
+    return [place for place in places if np.isfinite(place).all()]
+
+
+def _with_poles_apart(
+    xy: NDArray[np.float64],
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    rings: NDArray[np.int64],
+    polygons: NDArray[np.int64],
+) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Polygons within -180 to 180 degrees, and which of the given ones each is a part of; those at poles one by one."""
+    unwrapped, winds = _along_rings(lon, rings)
+    winds |= np.logical_or.reduceat(at_pole(lat), rings[:-1])
+    apart = np.logical_or.reduceat(winds, polygons[:-1])
+    if not apart.any():
+        lonlat = np.stack([_beside_shells(unwrapped, rings, polygons), lat], axis=1)
+        return _within_world(lonlat, rings, polygons)
+    parts, source = [], []
+    for i in np.flatnonzero(apart):
+        own = [slice(rings[r], rings[r + 1]) for r in range(polygons[i], polygons[i + 1])]
+        found = polar([xy[s] for s in own], [lon[s] for s in own], [lat[s] for s in own])
+        parts.append(found)
+        source.append(np.full(len(found), i))
+    if not apart.all():
+        n_rings, n_vertices = np.diff(polygons), np.diff(rings)
+        kept = np.repeat(~apart, n_rings)
+        vertices = np.repeat(kept, n_vertices)
+        some_rings = np.concatenate([[0], np.cumsum(n_vertices[kept])])
+        some = np.concatenate([[0], np.cumsum(n_rings[~apart])])
+        lonlat = np.stack([_beside_shells(unwrapped[vertices], some_rings, some), lat[vertices]], axis=1)
+        found, index = _within_world(lonlat, some_rings, some)
+        parts.append(found)
+        source.append(np.flatnonzero(~apart)[index])
+    of = np.concatenate(source)
+    order = np.argsort(of, kind="stable")
+    return np.concatenate(parts)[order], of[order]
 
 
 def _cut_edges(
@@ -105,22 +148,23 @@ def _cut_edges(
     return cut, np.append(first, len(cut))[rings]
 
 
-def _unwrapped(lon: NDArray[np.float64], rings: NDArray[np.int64], polygons: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Longitudes without jumps along rings; holes beside their shells."""
+def _along_rings(lon: NDArray[np.float64], rings: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Longitudes without jumps along rings, and which rings do not close so: they go round a pole."""
     turns = np.zeros(len(lon))
     turns[1:] = -np.rint(np.diff(lon) / 360.0)
     turns[rings[:-1]] = 0.0
     turns = np.cumsum(turns)
-    lengths = np.diff(rings)
-    turns -= np.repeat(turns[rings[:-1]], lengths)
-    if turns[rings[1:] - 1].any():
-        raise ParameterError(
-            "a polygon goes round a pole, which GeoJSON cannot hold: choose another format, such as GeoPackage"
-        )
-    lon = lon + 360.0 * turns
+    turns -= np.repeat(turns[rings[:-1]], np.diff(rings))
+    return lon + 360.0 * turns, turns[rings[1:] - 1] != 0
+
+
+def _beside_shells(
+    lon: NDArray[np.float64], rings: NDArray[np.int64], polygons: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Longitudes of rings with holes beside their shells."""
     middle = (np.minimum.reduceat(lon, rings[:-1]) + np.maximum.reduceat(lon, rings[:-1])) / 2
     shell = np.repeat(middle[polygons[:-1]], np.diff(polygons))
-    return lon + np.repeat(360.0 * np.rint((shell - middle) / 360.0), lengths)
+    return lon + np.repeat(360.0 * np.rint((shell - middle) / 360.0), np.diff(rings))
 
 
 def _within_world(

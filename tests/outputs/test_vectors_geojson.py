@@ -118,6 +118,51 @@ def test_polygons_are_cut_at_the_antimeridian(tmp_path: Path, legend: Legend, ca
     assert area == pytest.approx(abs(geod.geometry_area_perimeter(same)[0]), rel=5e-3)
 
 
+_SQUARE = shapely.box(-1e5, -1e5, 1e5, 1e5)
+_AROUND = shapely.box(-4e4, -5e4, 4e4, 3e4)
+POLE = {
+    "inside": [_SQUARE],
+    "in the hole of one and inside another": [shapely.difference(_SQUARE, _AROUND), _AROUND],
+    "at corners and on an edge": [
+        shapely.box(-1e5, -1e5, 0, 0), shapely.box(0, -1e5, 1e5, 0), shapely.box(-1e5, 0, 1e5, 1e5),
+    ],
+    "at the corner of a hole": [
+        shapely.difference(_SQUARE, shapely.box(0, 0, 5e4, 5e4)), shapely.box(0, 0, 5e4, 5e4),
+    ],
+    "beside holes, one of them on the antimeridian": [
+        shapely.difference(_SQUARE, shapely.MultiPolygon([shapely.box(-9e4, y, -5e4, y + 3e4) for y in (-7e4, 5e4)])),
+        shapely.box(-9e4, -7e4, -5e4, -4e4), shapely.box(-9e4, 5e4, -5e4, 8e4), shapely.box(2e5, 2e5, 3e5, 3e5),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("crs", [3413, 3995, 3031])
+@pytest.mark.parametrize("case", POLE)
+def test_polygons_at_a_pole_are_closed_along_it(tmp_path: Path, legend: Legend, case: str, crs: int) -> None:
+    shapes = np.array(POLE[case])
+    _, found = written(tmp_path, legend, list(shapes), crs)
+    pole = -90 if crs == 3031 else 90
+    assert shapely.is_valid(found.geometry.array).all()
+    assert shapely.coverage_is_valid(found.geometry.array)
+    west, south, east, north = found.total_bounds
+    assert (west, east) == (-180, 180)
+    assert pole in (south, north)
+    # on planes of equal area, one for the map and one for longitude and latitude
+    planes = [f"+proj=laea +lat_0={pole} +ellps=WGS84", "EPSG:6933"]
+    areas = []
+    for source, plane, each in zip((crs, 4326), planes, (shapes, found.geometry.array), strict=True):
+        to_plane = pyproj.Transformer.from_crs(source, plane, always_xy=True)
+        dense = shapely.segmentize(np.asarray(each), 500 if source == crs else 0.1)
+        areas.append(shapely.area(shapely.transform(dense, lambda xy, by=to_plane: np.array(by.transform(*xy.T)).T)))
+    np.testing.assert_allclose(areas[1], areas[0], rtol=1e-3)
+    # and each lies where it is on the map
+    to_map = pyproj.Transformer.from_crs(4326, crs, always_xy=True)
+    for shape, lonlat in zip(shapes, found.geometry, strict=True):
+        parts = shapely.get_parts([lonlat])
+        points = shapely.get_coordinates(shapely.point_on_surface(parts))
+        assert shapely.contains_xy(shape, *to_map.transform(*points.T)).all()
+
+
 def test_polygons_beside_the_antimeridian_are_not_cut(tmp_path: Path, legend: Legend) -> None:
     boxes = shapely.box([170, 180, -180, -190, 200], 0, [180, 190, -170, -180, 210], 5)
     document, found = written(tmp_path, legend, boxes, 4326)
@@ -142,7 +187,6 @@ def test_the_whole_world_is_not_cut(tmp_path: Path, legend: Legend) -> None:
             shapely.box(0, 0, 1, 1),
             "to which nothing leads from site: choose another format",
         ),
-        (3413, shapely.box(-1e5, -1e5, 1e5, 1e5), "a polygon goes round a pole, which GeoJSON cannot hold"),
         (4326, shapely.box(-300, 0, 300, 1), "a polygon is wider than the world"),
         ("+proj=ortho", shapely.box(3e7, 0, 4e7, 1e6), "has no longitude and latitude: choose another format"),
     ],
