@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
-__all__ = ["MAX_ERROR", "Metric", "tensor_at", "tensors_at"]
+__all__ = ["MAX_ERROR", "Metric", "along_first", "tensor_at", "tensors_at"]
 
 MAX_ERROR = 1e-6
 """Stated relative error of a length; beyond it a warning is given."""
@@ -194,12 +194,12 @@ def tensors_at(
     nodes: NDArray[np.float64], down: NDArray[np.float64], across: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(len(down), len(across), 3) E, F and G at the product of two axes; see `tensor_at`."""
-    by_row = _along_first(nodes, down)
-    return _along_first(by_row.swapaxes(0, 1), across).swapaxes(0, 1)
+    by_row = along_first(nodes, down)
+    return along_first(by_row.swapaxes(0, 1), across).swapaxes(0, 1)
 
 
-def _along_first(nodes: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Interpolated along the first axis, at shares of its length."""
+def along_first(nodes: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tensors between nodes along the first axis, at shares of its length; see `tensor_at`."""
     n = len(nodes)
     x = at * (n - 1)
     first = np.clip(x.astype(np.int64) - 1, 0, n - TAPS)
