@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ALLOCATIONS = ("compromise", "proportional", "equal", "neyman")
 _PAIR = re.compile(r"\s*(.+?)\s*=([^=,]+)(?:,|$)")  # names may have commas and equals signs
+_MOST_ROWS = 100  # on a terminal
 _SAMPLINGS = ("stratified", "random", "post-stratified")
 _COUNTED = (
     "areas are counted pixels: classification errors bias them, and they have no uncertainty; "
@@ -324,14 +326,19 @@ def _expected_accuracies(text: str, legend: "Legend") -> list[float]:
 def _give(table: "pd.DataFrame", outputs: list[Path], *more: "pd.DataFrame") -> None:
     """Tables into files, and on stdout: all of them on a terminal, that of the areas in a pipe."""
     from geoseg.cli.show import show_table
-    from geoseg.outputs.tables import write_areas
+    from geoseg.outputs.tables import csv_text, write_areas
 
     for path, each in zip(outputs, (table, *more), strict=False):
         write_areas(each, path)
-    framed = sys.stdout.isatty()
-    for each in (table, *more) if framed else (table,):
-        rows = [[_short(v) if framed else v for v in row] for row in each.itertuples(index=False, name=None)]
-        show_table(list(each.columns), rows)
+    if not sys.stdout.isatty():
+        sys.stdout.write(csv_text(table))
+        return
+    for path, each in zip_longest(outputs, (table, *more)):
+        head = each.head(_MOST_ROWS)
+        show_table(list(each.columns), [[_short(v) for v in row] for row in head.itertuples(index=False, name=None)])
+        if len(each) > len(head):
+            where = f"all of them are in {printable(path)}" if path is not None else "--output FILE.csv has all of them"
+            click.echo(f"{len(head)} of {len(each)} rows are shown: {where}", err=True)
 
 
 def _short(value: object) -> object:

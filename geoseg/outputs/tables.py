@@ -2,15 +2,17 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from geoseg.errors import OutputError, ParameterError, printable
 from geoseg.outputs.aside import Published
 from geoseg.outputs.records import write_text
 
-__all__ = ["cell", "read_areas", "read_rows", "write_areas", "write_combined_areas"]
+__all__ = ["cell", "csv_text", "read_areas", "read_rows", "write_areas", "write_combined_areas"]
 
 # what a spreadsheet takes for the start of a formula (OWASP, CSV injection), full-width forms included
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -29,7 +31,46 @@ def write_areas(areas: Any, path: Path) -> Published:
     Raises:
         OutputError: If it cannot be written or does not read back.
     """
-    return _write_rows(path, [list(areas.columns), *_rows(areas)])
+    return write_text(path, csv_text(areas, name=path.name))
+
+
+def csv_text(table: Any, *, name: str = "of results") -> str:
+    """A DataFrame as CSV, as :func:`write_areas` has it; a column at a time.
+
+    Args:
+        table: The index is not written.
+        name: Said where the table cannot be CSV.
+
+    Raises:
+        OutputError: If there are texts that CSV cannot hold.
+    """
+    header = [cell(column) for column in table.columns]
+    columns = [_cells(table.iloc[:, i]) for i in range(len(header))]
+    texts = {text for i, column in enumerate(columns) if not _is_numeric(table.iloc[:, i]) for text in column}
+    _check([[text, text] for text in (*header, *texts)], name)
+    return _text([header, *zip(*columns, strict=True)])
+
+
+def _is_numeric(column: Any) -> bool:
+    return column.dtype.kind in "iuf" and isinstance(column.dtype, np.dtype)
+
+
+def _cells(column: Any) -> list[str]:
+    """`cell` of the values of a column; texts, of which there are few, once for each."""
+    if _is_numeric(column):
+        cells = list(map(str, column.tolist()))
+        for i in np.flatnonzero(column.isna()).tolist():
+            cells[i] = ""
+        return cells
+    known: dict[tuple[type, Any], str] = {}
+    cells = []
+    for value in column.tolist():
+        key = (type(value), value)  # True is not 1
+        text = known.get(key)
+        if text is None:
+            text = known[key] = cell(value)
+        cells.append(text)
+    return cells
 
 
 def read_areas(path: Path, *, without: Sequence[str] = ()) -> Any:
@@ -75,7 +116,7 @@ def write_combined_areas(areas: Mapping[str, Any], path: Path, *, without: Seque
             rows = [list(row.values()) for row in found]  # made safe when they were written
         else:
             columns = [cell(name) for name in table.columns]
-            rows = [[cell(value) for value in row] for row in _rows(table)]
+            rows = [list(row) for row in zip(*(_cells(table[name]) for name in table.columns), strict=True)]
         if header and columns != header:
             raise ParameterError(f"the areas of {scene!r} have columns {columns}, others {header}: make them the same")
         header = columns
@@ -102,18 +143,18 @@ def cell(value: object) -> str:
     return str(item() if item is not None else value)
 
 
-def _rows(table: Any) -> list[list[Any]]:
-    return [list(row) for row in table.itertuples(index=False, name=None)]
-
-
-def _write_rows(path: Path, rows: list[list[Any]]) -> Published:
-    return _write_cells(path, [[cell(value) for value in row] for row in rows])
-
-
 def _write_cells(path: Path, cells: list[list[str]]) -> Published:
+    _check(cells, path.name)
+    return write_text(path, _text(cells))
+
+
+def _text(cells: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(cells)
-    # what a reader of CSV will make of it, before it is written
-    if list(csv.reader(io.StringIO(text.getvalue(), newline=""))) != cells:
-        raise OutputError(f"the table {path.name} has cells that CSV cannot hold: rename the classes or scenes in it")
-    return write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def _check(cells: list[list[str]], name: str) -> None:
+    """What a reader of CSV will make of it, before it is written."""
+    if list(csv.reader(io.StringIO(_text(cells), newline=""))) != cells:
+        raise OutputError(f"the table {name} has cells that CSV cannot hold: rename the classes or scenes in it")

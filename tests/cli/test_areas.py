@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.population import map_totals
+from geoseg.cli.areas import _give as give
 from geoseg.scene.class_raster import open_class_raster
 from tests.conftest import Command, Ended
 
@@ -384,3 +386,23 @@ def test_zones_and_legends_that_cannot_be_used(
     ended = geoseg_command("areas", map_path, *[map_path.with_name(w) if "." in w else w for w in words])
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_on_a_terminal_a_long_table_is_shown_by_its_head_and_it_is_said_where_the_rest_is(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.DataFrame({"zone_id": [f"zone{i}" for i in range(2500)], "pixels": range(2500)})
+    path = tmp_path / "zones.csv"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    give(table, [path] if named else [])
+    shown = capsys.readouterr()
+    assert "zone99 " in shown.out
+    assert "zone100 " not in shown.out
+    assert shown.err.startswith("100 of 2500 rows are shown: ")
+    assert (str(path) if named else "--output FILE.csv") in shown.err
+    assert not named or len(path.read_text("utf-8").splitlines()) == 2501
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    give(table, [])  # in a pipe, all of it
+    assert len(capsys.readouterr().out.splitlines()) == 2501

@@ -90,3 +90,18 @@ def test_no_scene_gives_a_header(tmp_path: Path) -> None:
 def test_tables_that_differ_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="the areas of 's2' have columns"):
         write_combined_areas({"s1": table(["a"]), "s2": table(["b"]).drop(columns="pixels")}, tmp_path / "areas.csv")
+
+
+def test_columns_are_written_as_their_values_are_one_by_one(tmp_path: Path) -> None:
+    table = pd.DataFrame({
+        "mixed": ["=1+1", 1, 1.0, True, None, math.nan],
+        "names": pd.array(["Wald", "a, b", 'say "no"', None, "-x", "Wald"], dtype="str"),
+        "numbers": [0.1, math.nan, 1e300, -0.0, 1 / 3, math.inf],
+        "counts": np.array([2**62, 0, -1, 7, 7, 7]),
+        "small": np.array([0.1, 0.5, 1, 2, 3, 4], dtype=np.float32),
+    })  # fmt: skip
+    path = tmp_path / "all.csv"
+    write_areas(table, path)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [list(table.columns), *([cell(v) for v in row] for row in table.itertuples(index=False, name=None))]
