@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from geoseg.area.estimate import AreaEstimates, Sampling, estimate_areas
 from geoseg.area.population import MapTotals, strata_by_class, strata_by_raster
@@ -13,6 +14,9 @@ from geoseg.errors import InputError, ParameterError, printable
 from geoseg.scene.class_raster import ClassRaster
 
 __all__ = ["Assessment", "assess"]
+
+_UNLIKELY = 1e-6
+"""Probability below which points do not look drawn at random; for a sample on a grid it is lower still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +70,8 @@ def assess(
     from_column = strata is None and points.strata is not None
     by_class = strata is None and points.strata is None and sampling == "stratified"
     notes = _notes_on_points(points, places, seen, by_class=by_class, beyond=from_column)
+    if sampling != "stratified":
+        notes += _notes_on_chance(held, np.bincount(mapped[seen], minlength=len(held.pixels)))
     if points.strata is not None and strata is None:
         used, index = np.ones(len(seen), dtype=np.bool_), points.strata.index
         parts = Strata(names=points.strata.names, sizes=points.strata.pixels, areas=points.strata.areas_m2)
@@ -98,6 +104,28 @@ def assess(
         level=level,
     )
     return Assessment(held=held, estimates=estimates, notes=(*notes, *estimates.notes))
+
+
+def _notes_on_chance(held: MapTotals, drawn: NDArray[np.int64]) -> list[str]:
+    """Whether each class has about as many points as a random sample of the map gives it.
+
+    Args:
+        held: The map with its counts.
+        drawn: (k,) points on each class of the map.
+    """
+    expected = drawn.sum() * held.pixels / held.pixels.sum()
+    rare = expected < 5  # too few for the chi-squared distribution: together one cell
+    cells = np.stack([np.append(n[~rare], n[rare].sum()) for n in (drawn, expected)])
+    statistic = float((np.diff(cells, axis=0)[0] ** 2 / np.maximum(cells[1], 1)).sum())
+    if chi2.sf(statistic, max(1, cells.shape[1] - 1)) >= _UNLIKELY:
+        return []
+    worst = int(np.argmax((drawn - expected) ** 2 / np.maximum(expected, 1)))
+    said = (
+        f"warning: the points do not look drawn at random from the whole map: {drawn[worst]} lie on "
+        f"{held.legend.names[worst]}, where {expected[worst]:.2g} were to be expected; if they were drawn by stratum, "
+        "areas and accuracies are wrong: leave --sampling out"
+    )
+    return [said]
 
 
 def _notes_on_points(

@@ -25,6 +25,11 @@ from geoseg.scene.open import current_fingerprint
 
 __all__ = ["DamagedPartsError", "SceneResult", "damaged_blocks", "publish_scene"]
 
+_EMPTY = (
+    "warning: no pixel got a class, so the map is nodata everywhere: a pixel needs a value in every band the "
+    "model takes; look at the bands and their nodata values with geoseg info"
+)
+
 
 class DamagedPartsError(PartError):
     """Finished blocks that do not hold any more what was written to them."""
@@ -132,7 +137,8 @@ def _publish(recipe: Recipe, computed: Computed, folder: Path, options: Options)
                 source=recipe.scene.href,
             ),
         )
-    return SceneResult(folder=folder, n_polygons=written.n_polygons, notes=written.notes)
+    empty = () if totals.pixels[list(legend.values)].any() else (_EMPTY,)
+    return SceneResult(folder=folder, n_polygons=written.n_polygons, notes=(*empty, *written.notes))
 
 
 def _is_of(folder: Path, recipe: Recipe) -> bool:

@@ -215,6 +215,27 @@ def test_reference_options_do_what_they_say(map_path: Path, tmp_path: Path, geos
     assert estimates("--strata", strata)[0]["area_ha"] != plain[0]["area_ha"]
 
 
+def test_a_stratified_sample_taken_as_a_random_one_is_told(tmp_path: Path, geoseg_command: Command) -> None:
+    uneven = truth()
+    uneven[:5, :12] = 4
+    path = write_map(tmp_path / "uneven.tif", uneven)
+    points = tmp_path / "points.gpkg"
+    assert geoseg_command("areas", path, "--design", 200, "--allocation", "equal", "-o", points).code == 0
+    label(points)
+    said = "do not look drawn at random from the whole map: 50 lie on class 4, where 1.1 were to be expected"
+    assert said not in geoseg_command("areas", path, "--reference", points).err
+    for sampling in ("random", "post-stratified"):
+        assert said in geoseg_command("areas", path, "--reference", points, "--sampling", sampling).err
+    # a sample that was drawn so is none the worse for it
+    place = np.random.default_rng(0).integers(0, SHAPE, (200, 2))
+    at = shapely.points(600_005 + 10.0 * place[:, 1], 4_999_995 - 10.0 * place[:, 0])
+    drawn = gpd.GeoDataFrame({"truth": [str(truth()[r, c]) for r, c in place]}, geometry=at, crs="EPSG:32633")
+    drawn.to_file(tmp_path / "drawn.gpkg")
+    ended = geoseg_command("areas", path, "--reference", tmp_path / "drawn.gpkg", "--sampling", "random")
+    assert ended.code == 0
+    assert "drawn at random" not in ended.err
+
+
 def test_expected_areas_are_called_what_they_are(map_path: Path, tmp_path: Path, geoseg_command: Command) -> None:
     chances = np.stack([np.where(mapped() == v, 200, 27) for v in (1, 2, 3)]).astype(np.uint8)
     path = write_map(tmp_path / "probs.tif", chances)

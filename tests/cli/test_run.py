@@ -244,3 +244,15 @@ def test_one_file_named_twice_is_one_scene(write_scene: WriteScene, geoseg_comma
     ended = geoseg_command("run", *words, "-o", path.parents[1] / "out", "-m", "kmeans:2", "--no-polygons")
     assert ended.code == 0
     assert "1 of 1 scenes done" in ended.err
+
+
+def test_a_map_without_a_single_class_is_told(write_scene: WriteScene, geoseg_command: Command) -> None:
+    pixels = np.random.default_rng(0).random((3, 40, 50), dtype=np.float32)
+    pixels[0] = np.nan
+    path = write_scene("in/hollow.tif", pixels=pixels)
+    write_scene("in/whole.tif", seed=1)
+    out = path.parents[1] / "out"
+    ended = geoseg_command("run", path.parent, "-o", out, "-m", "kmeans:2")
+    assert ended.code == 0, ended.err
+    assert "hollow: warning: no pixel got a class, so the map is nodata everywhere" in ended.err
+    assert "whole: warning" not in ended.err
