@@ -361,7 +361,11 @@ def _classes_of(values: list[Any], spec: TrainSpec, name: str) -> tuple[Legend, 
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and float(v).is_integer() for v in values)
     keys: list[int | str] = [int(v) for v in values] if numbers else [str(v).strip() for v in values]
     present = sorted(set(keys), key=lambda k: (isinstance(k, str), k))
-    ignored = set(spec.ignore) if numbers else set()
+    if spec.ignore and not numbers:
+        raise InputError(
+            f"{name}: ignore is of no use for a column of class names: leave it out, and those shapes out of the file"
+        )
+    ignored = set(spec.ignore)
     if spec.classes:
         legend = _asked((*((spec.background,) if spec.background else ()), *spec.classes))
     elif numbers:

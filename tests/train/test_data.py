@@ -125,6 +125,13 @@ def test_polygons_in_any_crs_label_the_pixels_whose_centre_they_hold(
     assert places.pixels(held_out=False).tolist() == [40 * 96, 30 * 50]
 
 
+def test_values_to_ignore_are_refused_where_shapes_have_names(settings: Settings, tmp_path: Path) -> None:
+    shapes = [shapely.box(500_000.0 + x, 5_299_500.0, 500_200.0 + x, 5_300_000.0) for x in (0, 6_000)]
+    gpd.GeoDataFrame({"kind": ["house", "lawn"]}, geometry=shapes, crs="EPSG:32632").to_file(tmp_path / "lots.gpkg")
+    with pytest.raises(GeosegError, match="ignore is of no use for a column of class names"):
+        opened(settings(labels=str(tmp_path / "lots.gpkg"), class_column="kind", ignore=[1]))
+
+
 def test_what_no_shape_covers_is_the_background_where_one_is_named(settings: Settings, tmp_path: Path) -> None:
     shapes = [shapely.box(500_000.0 + x, 5_299_500.0, 500_200.0 + x, 5_300_000.0) for x in (0, 6_000)]
     frame = gpd.GeoDataFrame({"kind": ["house", "house"]}, geometry=shapes, crs="EPSG:32632")
