@@ -30,6 +30,7 @@ __all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "outdated_sides",
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_OF_ROOM = {errno.EROFS, errno.EACCES, errno.EPERM}  # more room would not help
 _BEHIND_NAMES = {".gpkg": ("-wal", "-shm", "-journal"), ".tif": (".ovr", ".msk")}
 _SHAPEFILE = ".shp"
 _INDEXES = (
@@ -150,6 +151,8 @@ class Aside:
             written = sum(f.stat().st_size for f in self._files())
             free = shutil.disk_usage(self.path.parent).free
         except OSError:  # the folder went away: the message says enough
+            return message
+        if _errno_of(error) in _NOT_OF_ROOM:
             return message
         # SQLite and FlatGeobuf give the room back before they fail to say why
         full = _errno_of(error) in _FULL or any(said in message for said in _SAID_WHEN_FULL)

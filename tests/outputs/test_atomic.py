@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +119,18 @@ def test_a_full_disk_is_said_with_numbers(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match=r"is nearly full \(0\.0 MiB of this file written, .* MiB free\): free more"):
         publish(tmp_path / "a.csv", write, accept)
+
+
+def test_what_more_room_would_not_mend_is_not_put_down_to_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"cannot write .*Read-only file system") as caught:
+        publish(tmp_path / "a.csv", write, accept)
+    assert "nearly full" not in str(caught.value)
 
 
 def test_an_fsync_error_condemns_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
