@@ -71,7 +71,15 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
             talk.say(note)
         for note in raster.notes:
             talk.say(f"{printable(classes)}: {note}")
-        drawn = vectorize_raster(raster, outputs, outlines=outlines, min_area=min_area, inside=inside, listen=talk)
+        drawn = vectorize_raster(
+            raster,
+            outputs,
+            outlines=outlines,
+            min_area=min_area,
+            inside=inside,
+            overwrite=asked["overwrite"],
+            listen=talk,
+        )
         if outlines.smooth or outlines.simplify is not None:
             talk.say(str(drawn.area_change or ""))
         talk.say(f"{drawn.n} polygons in {', '.join(str(printable(o)) for o in outputs)}")

@@ -110,6 +110,7 @@ def vectorize_raster(
     min_area: MinArea | None = None,
     inside: Inside | None = None,
     threads: int | None = None,
+    overwrite: bool = True,
     listen: Callable[[Event], None] | None = None,
 ) -> Drawn:
     """Write the polygons of a class map, block by block, into one file or several, which appear together.
@@ -121,6 +122,7 @@ def vectorize_raster(
         min_area: Smaller regions are merged into their neighbours first.
         inside: The pixels that are asked for, which count for nodata elsewhere; all by default.
         threads: Blocks in work at the same time; as many as there are cores by default.
+        overwrite: Whether files that are there at the end are replaced.
         listen: Told how far the work is, under the file's name: every file goes through all blocks.
 
     Returns:
@@ -160,7 +162,7 @@ def vectorize_raster(
         features = vectorizer.features(
             pool, at_once=threads, drawn=drawn, done=lambda b: tell("block", pixels=b.height * b.width)
         )
-        with together(paths) as names:
+        with together(paths, overwrite=overwrite) as names:
             for path, name, kind in zip(paths, names, formats, strict=True):
                 try:
                     write_polygons(

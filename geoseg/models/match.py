@@ -187,14 +187,15 @@ def _fit_clusters(model: Model, scene: Scene, seed: int) -> Match:
     from geoseg.models.kmeans import fit_centres
 
     samples = sample_pixels(scene, scene.bands, seed=seed)
-    if not len(samples):
+    n_found = len(samples)
+    if not n_found:
         # nothing to cluster and nothing to map: any centres do, and every pixel stays nodata
         samples = np.zeros((1, len(scene.bands)), np.float32)
     centres = fit_centres(samples, k=model.n_classes, seed=seed)
     return Match(
         model=model.with_centres([b.name for b in scene.bands], centres),
         bands=scene.bands,
-        notes=(f"centres of {model.n_classes} clusters from {len(samples)} pixels of the scene",),
+        notes=(f"centres of {model.n_classes} clusters from {n_found} pixels of the scene",),
     )
 
 

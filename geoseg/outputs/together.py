@@ -19,7 +19,7 @@ _FOLDER = re.compile(r"\.geoseg\.[0-9a-f]{8}\.together")
 
 
 @contextmanager
-def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[Path]]:
     """Names to write to, which become the given ones when the block ends well, with the files of the same stem.
 
     Nothing appears when it does not. What a killed program left is removed the next time: its folder is locked by the
@@ -27,6 +27,7 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
     Args:
         paths: Final names; their folders exist.
+        overwrite: Whether files of these names are replaced; else one that is there at the end is an error.
 
     Raises:
         OutputError: If a folder is missing or cannot be written into, or a rename fails.
@@ -37,6 +38,11 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
             if path.parent not in stages:
                 stages[path.parent] = stack.enter_context(_stage(path.parent))
         yield [stages[path.parent] / path.name for path in paths]
+        there = [path for path in paths if path.exists()]
+        if there and not overwrite:
+            raise OutputError(
+                f"{printable(there[0])} was written by something else meanwhile: name another output, or replace it"
+            )
         try:
             # all old ones before any new one: files of one stem share side files
             for path in paths:

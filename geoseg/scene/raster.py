@@ -141,6 +141,14 @@ def grid_of(dataset: DatasetReader, name: str) -> GeoBox:
     crs = geobox.crs
     if crs is None or not (crs.projected or crs.geographic):
         raise SceneError(f"{name}: its CRS is a local one, with no place on the earth; set another with gdal_edit.py")
+    if crs.geographic and crs.units[1].startswith("degree"):
+        corners = [transform @ (col, row) for col in (0, dataset.width) for row in (0, dataset.height)]
+        lats = [lat for _, lat in corners]
+        if min(lats) >= 90 or max(lats) <= -90:
+            raise SceneError(
+                f"{name}: lies at latitudes from {min(lats):g} to {max(lats):g} by its CRS, {crs}, beyond the pole: "
+                "these are coordinates of another one; set it with gdal_edit.py -a_srs EPSG:CODE"
+            )
     return geobox
 
 

@@ -25,6 +25,19 @@ def test_files_appear_at_the_end_with_their_sides(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.rglob("*")} == {"a.shp", "a.dbf", "other", "b.gpkg"}
 
 
+def test_a_file_that_came_meanwhile_is_not_replaced_unless_it_may_be(tmp_path: Path) -> None:
+    final = tmp_path / "a.gpkg"
+
+    def meanwhile() -> None:
+        with together([tmp_path / "b.gpkg", final], overwrite=False) as paths:
+            write(paths)
+            final.write_text("theirs")
+
+    with pytest.raises(OutputError, match=r"a\.gpkg was written by something else meanwhile: name another output"):
+        meanwhile()
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.gpkg": "theirs"}
+
+
 def test_files_of_one_stem_share_side_files_and_none_loses_its_own(tmp_path: Path) -> None:
     for name in ("p.shp", "p.dbf", "p.qix"):
         (tmp_path / name).write_text("old")

@@ -298,6 +298,7 @@ def test_many_values_without_names_or_colours_are_pointed_out(tmp_path: Path, wr
         (np.full((2, 2), 7, "uint8"), {"nodata": 7}, "holds no class: every pixel is nodata"),
         (np.ones((2, 2), "uint8"), {"crs": None}, "has no CRS"),
         (np.ones((2, 2), "uint8"), {"transform": None}, "no geotransform"),
+        (np.ones((2, 2), "uint8"), {"crs": "EPSG:4326"}, "latitudes from .* beyond the pole: .* gdal_edit.py -a_srs"),
     ],
 )
 def test_what_is_no_class_map_is_refused(
