@@ -245,6 +245,10 @@ def _ahead(batches: Iterator[Batch], release: Callable[[], None]) -> Iterator[Ba
 
     def work() -> None:
         end: BaseException | None = None
+        # OpenMP would give this thread a team of its own, for windows far too small to share out
+        torch.get_num_threads()  # a thread that never asked takes the number set last when it first computes
+        torch.set_num_threads(1)
+        alone.set()
         try:
             for batch in batches:
                 put(batch)
@@ -256,8 +260,11 @@ def _ahead(batches: Iterator[Batch], release: Callable[[], None]) -> Iterator[Ba
             release()
             put(end)
 
+    threads, alone = torch.get_num_threads(), threading.Event()
     thread = threading.Thread(target=work, name="geoseg-batches", daemon=True)
     thread.start()
+    alone.wait()
+    torch.set_num_threads(threads)  # a thread has a number of its own, but those to come have the one set last
     try:
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
