@@ -18,7 +18,7 @@ from geoseg.evaluate.evaluation import Evaluation
 from geoseg.evaluate.scores import Margins, class_scores, scores
 from geoseg.jobs.evaluate import EvaluateOptions, evaluate_files
 
-__all__ = ["Gain", "gains", "margins_of", "scored", "table"]
+__all__ = ["Gain", "gains", "margins_of", "of_classes", "scored", "table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,11 @@ def margins_of(evaluation: Evaluation, classes: Sequence[str]) -> Margins:
         there = np.array(place)[inside]
         matrices[i][np.ix_(there, there)] = scene.counts.compared
     return Margins.of(matrices)
+
+
+def of_classes(units: Margins, kept: Sequence[int]) -> Margins:
+    """The margins (units, class) of some classes: of the pixels that are labelled as one of them, and mapped as one."""
+    return Margins(agreed=units.agreed[:, kept], reference=units.reference[:, kept], predicted=units.predicted[:, kept])
 
 
 def table(ways: Mapping[str, Margins], classes: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ _PLACES = {
     "chesapeake-cover": (-81.5, 37.0, -79.5, 38.5),
     "dubai-cover": (54.8, 24.7, 55.8, 25.5),
     "forest-amazon": (-74.0, -18.0, -44.0, 6.0),
+    "zion-cover": (-113.8, 36.8, -112.3, 37.9),
 }
 """West, south, east and north of where a trained model is of use: elsewhere, and for models that are not listed, only
 who names one wants it, as the pictures may look alike to a computer and be of another land."""
