@@ -243,6 +243,9 @@ def connect(
         folder = str(stack.enter_context(scratch_folder("dask")))
         # ... and its lock files would stay behind in the temporary folder of the machine
         settings = {"distributed.comm.timeouts.connect": _patience(), "temporary-directory": folder, **_QUIET}
+        # by default a worker process that died and is not back within 15 s is never replaced; one takes 10 s to start,
+        # and longer where the machine is busy
+        settings["distributed.deploy.lost-worker-timeout"] = "1 h"
         if block_timeout is not None:
             # a process that stands still altogether cannot end itself: its silence is noticed instead
             settings["distributed.scheduler.worker-ttl"] = f"{max(block_timeout, 30.0)} s"

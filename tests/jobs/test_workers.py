@@ -119,7 +119,16 @@ def hang_always() -> None:
     time.sleep(600)
 
 
-@pytest.mark.skip(reason="hung in two of five runs: once workers were ended, Dask started no other; not understood yet")
+def test_a_worker_that_takes_long_to_start_again_is_waited_for() -> None:
+    import dask
+
+    # Dask forgets a worker that is not back by then, which on a slow machine is none; here none is back so soon
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}), connect(workers=1) as pool:
+        first = workers(pool)[0]
+        os.kill(first, signal.SIGKILL)
+        assert pool.submit_block(process_id).result(timeout=200) != first
+
+
 def test_a_worker_whose_block_hangs_is_ended_and_the_block_tried_on_another(tmp_path: Path) -> None:
     from distributed.scheduler import KilledWorker
 
@@ -128,12 +137,12 @@ def test_a_worker_whose_block_hangs_is_ended_and_the_block_tried_on_another(tmp_
         # ends far earlier, but on a machine that does much else
         assert pool.submit_block(hang, tmp_path / "marker").result(timeout=500) == "done"
         assert workers(pool) != before
+        with pytest.raises(KilledWorker):
+            pool.submit_block(hang_always).result(timeout=500)
         # what ends in time is left alone
         first = pool.submit_block(process_id).result(timeout=500)
         time.sleep(4)
         assert pool.submit_block(process_id).result(timeout=500) == first
-        with pytest.raises(KilledWorker):
-            pool.submit_block(hang_always).result(timeout=500)
 
 
 def test_a_worker_that_stands_still_altogether_is_replaced(path: Path, calm: Path) -> None:
