@@ -36,7 +36,9 @@ def test_blocks_batches_and_processes_change_nothing(
     assert ended.code == 0, ended.err
     expected = results(whole)
     assert len(expected) == 3
-    for i, cut in enumerate(CUTS.values()):
+    # convolutions of another batch may round otherwise, see tests/inference/test_rows.py
+    cuts = [cut for name, cut in CUTS.items() if not (model == "network" and name == "batches of 3")]
+    for i, cut in enumerate(cuts):
         out = path.parents[1] / f"cut{i}"
         ended = geoseg_command("run", path, "-o", out, *words, *cut)
         assert ended.code == 0, ended.err

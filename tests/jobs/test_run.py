@@ -218,7 +218,7 @@ def test_probabilities_areas_and_confidence_tell_one_story(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", [["--block-size", "512"], ["-j", "2", "--block-size", "1024"], ["--batch-size", "3"]])
+@pytest.mark.parametrize("cut", [["--block-size", "512"], ["-j", "2", "--block-size", "1024"]])
 def test_no_cut_shows_in_the_probabilities_or_the_expected_areas(
     cut: list[str], write_scene: WriteScene, geoseg_command: Command, random_unet: Path
 ) -> None:
