@@ -21,6 +21,7 @@ __all__ = [
     "CardBand",
     "CardClass",
     "ModelCard",
+    "Place",
     "Scores",
     "card_from_content",
     "card_from_yaml",
@@ -106,6 +107,17 @@ BandQuantiles = Annotated[dict[float, _Finite], AfterValidator(_ascending)]
 Trained models have those of :data:`PROBABILITIES`. In YAML a probability is in quotes: a key is a word.
 """
 
+
+def _box(place: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    west, south, east, north = place
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("is no box of degrees: write [west, south, east, north], longitudes from -180 to 180")
+    return place
+
+
+Place = Annotated[tuple[_Finite, _Finite, _Finite, _Finite], AfterValidator(_box)]
+"""West, south, east and north in degrees, WGS84."""
+
 DATES = ("before:", "after:")
 """What the names of bands begin with in models of two dates."""
 
@@ -150,6 +162,9 @@ class ModelCard(_CardPart):
     bands: tuple[CardBand, ...] = Field(default=(), max_length=1024, description="In the model's order; none = any")
     units: Literal["reflectance", "dn", "any"] = Field(description="Physical unit the bands are expected in")
     gsd_m: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="Metres of ground per pixel")
+    place: Place | None = Field(
+        default=None, description="West, south, east, north in degrees of where it is of use; a run elsewhere says so"
+    )
     gsd_tolerance: float = Field(default=0.25, ge=0, allow_inf_nan=False, description="Accepted share off gsd_m")
     window: int = Field(default=512, ge=1, le=16384, description="Pixels the network sees at once, along one side")
     fixed_window: bool = Field(default=False, description="Whether the network takes this window only")

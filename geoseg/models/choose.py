@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pyproj import Transformer
-
 from geoseg.errors import GeosegError, printable
-from geoseg.models.load import load_model
+from geoseg.models.card import ModelCard
+from geoseg.models.load import list_models, load_model
 from geoseg.models.match import match
+from geoseg.models.place import lies_in
 from geoseg.scene.gsd import gsd_m
 from geoseg.scene.scene import Scene
 
@@ -15,15 +15,6 @@ __all__ = ["FALLBACK", "Choice", "choose_model"]
 
 FALLBACK = "spectral"
 """Rules that hold anywhere: taken where they fit, and where nothing does, so that they say what is lacking."""
-
-_PLACES = {
-    "chesapeake-cover": (-81.5, 37.0, -79.5, 38.5),
-    "dubai-cover": (54.8, 24.7, 55.8, 25.5),
-    "forest-amazon": (-74.0, -18.0, -44.0, 6.0),
-    "zion-cover": (-113.8, 36.8, -112.3, 37.9),
-}
-"""West, south, east and north of where a trained model is of use: elsewhere, and for models that are not listed, only
-who names one wants it, as the pictures may look alike to a computer and be of another land."""
 
 _SCENES = 3
 _LARGEST_FACTOR = 1.5
@@ -65,23 +56,18 @@ def choose_model(hrefs: Sequence[str], open_one: Callable[[str], Scene]) -> Choi
         # no pixels for this one, which is nearly always taken: of scenes that are finished, the run reads none
         if _fits(FALLBACK, scene, look=False):
             return Choice(name=FALLBACK, why=f"rules that hold anywhere, and {printable(scene.id)} has what they need")
-        for name, place in _PLACES.items():
-            if _lies_in(scene, place) and _fits(name, scene, look=True):
-                about = load_model(name).card.description.split(". ")[0].rstrip(".")
+        for card in _of_places():
+            if card.place and lies_in(scene, card.place) and _fits(card.name, scene, look=True):
+                about = card.description.split(". ")[0].rstrip(".")
                 why = f"{printable(scene.id)} has what it needs, and not what {FALLBACK} needs. {about}"
-                return Choice(name=name, why=why)
+                return Choice(name=card.name, why=why)
     return Choice(name=FALLBACK, why="rules that hold anywhere; no shipped model was found that fits as it is")
 
 
-def _lies_in(scene: Scene, place: tuple[float, float, float, float]) -> bool:
-    """Whether the middle of a scene lies in a box of longitudes and latitudes."""
-    rows, cols = scene.geobox.shape
-    crs = scene.geobox.crs
-    assert crs is not None  # a scene has one
-    x, y = scene.geobox.transform @ (cols / 2, rows / 2)
-    lon, lat = Transformer.from_crs(crs.proj, "EPSG:4326", always_xy=True).transform(x, y)
-    west, south, east, north = place
-    return bool(west <= lon <= east and south <= lat <= north)
+def _of_places() -> list[ModelCard]:
+    """Of the shipped models those that were made for some place, by name: others only who names one wants."""
+    cards = (load_model(info.name).card for info in list_models())
+    return [card for card in cards if card.place is not None]
 
 
 def _fits(name: str, scene: Scene, *, look: bool) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from geoseg.errors import ModelError, SceneError, printable
 from geoseg.models.load import Model
 from geoseg.models.pixels import LEAST, Doubt, doubt_of, guess_scaling
+from geoseg.models.place import place_note
 from geoseg.models.sample import Look, look_at, sample_pixels
 from geoseg.scene.gsd import gsd_m
 from geoseg.scene.open import COMMON_NAMES
@@ -162,6 +163,8 @@ def examine(model: Model, scene: Scene, *, seed: int = 0, look: bool | None = No
     if bands:
         units = _units_problem(model, scene, bands, seen, notes)
         problems += [p for p in (units, _gsd_problem(model, scene)) if p is not None]
+        if (away := place_note(model.card.name, model.card.place, scene)) is not None:
+            notes.append(away)
         if seen is not None and units is None:
             problems += _pixels_problems(model, scene, bands, seen)
     fit = None

@@ -63,6 +63,9 @@ def describe(path: Path) -> Described | None:
         **given,
     }
     content |= {key: properties[key] for key in ("description", "license") if isinstance(properties.get(key), str)}
+    bbox = item.get("bbox")
+    if isinstance(bbox, list) and len(bbox) == 4 and bbox[:1] < bbox[2:3]:  # one across the antimeridian is no box here
+        content["place"] = bbox
     if kind == "smp":
         content["architecture"] = _architecture(properties, shown)
     if classes:
@@ -199,6 +202,15 @@ def _architecture(properties: dict[str, Any], shown: str) -> dict[str, Any]:
     return {"name": name, "encoder": encoder, "options": options}
 
 
+def _place(card: ModelCard) -> dict[str, Any]:
+    """Where the model is of use, as geometry and bbox of an item."""
+    if card.place is None:
+        return {"geometry": None}
+    west, south, east, north = card.place
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": [west, south, east, north]}
+
+
 def item_of(
     card: ModelCard, *, href: str, sha256: str, created: str, n_parameters: int | None = None
 ) -> dict[str, Any]:
@@ -220,7 +232,7 @@ def item_of(
         "stac_version": "1.1.0",
         "stac_extensions": [_SCHEMA, _CLASSIFICATION, _FILE],
         "id": name,
-        "geometry": None,
+        **_place(card),
         "properties": {
             "datetime": created,
             "description": card.description or card.name,

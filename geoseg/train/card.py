@@ -69,6 +69,7 @@ def make_card(
             ],
             "units": pairs.units,
             "gsd_m": float(f"{pairs.gsd_m:.4g}"),
+            **({} if spec.place is None else {"place": spec.place}),
             "window": spec.window if fixed_window else window_of_runs(spec, stride),
             **({"fixed_window": True} if fixed_window else {}),
             "output_stride": stride,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from geoseg.errors import InputError, ParameterError, printable
-from geoseg.models.card import Architecture
+from geoseg.models.card import Architecture, Place
 from geoseg.models.load import list_models
 from geoseg.models.plain_yaml import PlainYamlError, read_plain_yaml_with_lines
 from geoseg.models.spec_file import validated
@@ -126,6 +126,9 @@ class TrainSpec(_Part):
     )
     description: str = Field(default="", max_length=2000, description="For the card")
     license: str = Field(default="", max_length=200, description="For the card")
+    place: Place | None = Field(
+        default=None, description="For the card: west, south, east and north of where it is of use"
+    )
     architecture: Architecture = Field(
         default=Architecture(name="Unet", encoder="resnet18"), description="Of the network, by name"
     )

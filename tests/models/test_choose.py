@@ -11,7 +11,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.models.choose import FALLBACK, choose_model
-from geoseg.models.load import list_models
+from geoseg.models.load import list_models, load_model
 from geoseg.scene.open import open_scene
 
 AMAZON, OCEAN, DUBAI = (-60.0, -5.0), (-30.0, -5.0), (55.3, 25.2)
@@ -61,10 +61,9 @@ def test_a_trained_model_is_taken_in_its_place_where_it_fits_and_rules_do_not(tm
     assert choose_model([], open_scene).name == FALLBACK
 
 
-def test_what_may_be_chosen_is_shipped() -> None:
-    from geoseg.models.choose import _PLACES
-
-    assert {FALLBACK, *_PLACES} <= {info.name for info in list_models()}
+def test_trained_models_say_where_they_are_of_use() -> None:
+    placed = {info.name for info in list_models() if load_model(info.name).card.place is not None}
+    assert placed == {"chesapeake-cover", "dubai-cover", "forest-amazon", "zion-cover"}
 
 
 @pytest.mark.skipif(not FOREST.exists(), reason="needs the real tiles")

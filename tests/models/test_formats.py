@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import rasterio
 import segmentation_models_pytorch as smp
+import shapely
 import torch
 import yaml
 from affine import Affine
@@ -557,6 +558,18 @@ def test_an_mlm_item_says_what_the_card_says(exported: dict[str, Path], original
         "stddev": first.std,
     }
     assert [c["title"] for c in properties["mlm:output"][0]["classification:classes"]] == list(original.legend.names)
+
+
+def test_an_mlm_item_lies_where_the_model_is_of_use(tmp_path: Path) -> None:
+    forest = load_model("forest-amazon")
+    path = export_model(forest, tmp_path / "forest.json", kind="mlm").files[-1]
+    item = json.loads(path.read_text("utf-8"))
+    assert item["bbox"] == [-74, -18, -44, 6]
+    assert shapely.geometry.shape(item["geometry"]).equals(shapely.box(-74, -18, -44, 6))
+    assert load_model(path).card.place == forest.card.place
+    item["bbox"] = [170, -18, -170, 6]  # across the antimeridian
+    path.write_text(json.dumps(item), encoding="utf-8")
+    assert load_model(path).card.place is None
 
 
 def changed_item(path: Path, tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:

@@ -147,6 +147,15 @@ def test_another_ground_sampling_distance_is_refused_unless_forced(tmp_path: Pat
         assert "because of --force" in match(toy, ten_metres, force=True).notes[0]
 
 
+def test_a_scene_beyond_the_place_of_a_model_is_mapped_and_told(tmp_path: Path) -> None:
+    own = scene(tmp_path, BANDS)  # at 15 degrees east and 45 degrees north
+    assert match(model(*BANDS, place=[14, 44, 16, 46]), own).notes == ()
+    for place in ([15.5, 44, 16, 46], [14, 46, 16, 47]):
+        (note,) = match(model(*BANDS, place=place), own).notes
+        assert f"longitudes {place[0]:g} to 16 and latitudes {place[1]} to {place[3]}" in note
+        assert "middle lies at 15, 45.15" in note
+
+
 def test_kmeans_fits_itself_to_the_scene_the_same_each_time(tmp_path: Path) -> None:
     image = scene(tmp_path, ("", "x", "nir"))
     fits = [match(load_model("kmeans:4"), image, seed=seed) for seed in (0, 0, 1)]

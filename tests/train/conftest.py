@@ -84,6 +84,7 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict
         "images": [str(data / "images")],
         "labels": str(data / "labels"),
         "name": "two kinds",
+        "place": [-180, -80, 180, 80],
         "classes": [{"value": 1, "name": "field"}, {"value": 2, "name": "wood", "color": "#1c6b3c"}],
         "architecture": TINY,
         "split": {"val": ["s3"]},

@@ -52,6 +52,7 @@ def test_the_card_says_what_the_data_were_and_how_good_the_model_is(finished: tu
     assert card.quantiles["nir"][0.5] == pytest.approx(np.median(pixels[1]), abs=1)
     assert (card.units, card.window, card.output_stride) == ("dn", 256, 4)
     assert card.gsd_m == pytest.approx(10, rel=0.01)
+    assert list(card.place or ()) == [-180, -80, 180, 80]
     assert card.scores is not None
     assert card.scores.pixels == made(3)[1].size
     best = max(log_of(output), key=lambda row: float(row["miou"]))
