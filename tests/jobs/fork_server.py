@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,9 @@ def wait(child: int, kill: float | None) -> dict[str, int]:
         if pid:
             return {"code": os.waitstatus_to_exitcode(status), "peak": used.ru_maxrss << 10}
         if time.monotonic() > ends:
-            os.killpg(child, signal.SIGKILL)
-            ends = float("inf")
+            with suppress(ProcessLookupError):  # it may not lead a session of its own yet
+                os.killpg(child, signal.SIGKILL)
+                ends = float("inf")
         time.sleep(0.005)
 
 
