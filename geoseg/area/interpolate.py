@@ -98,6 +98,13 @@ class Lattice(NamedTuple):
     """(height, m, 4) terms of the quartics from there on."""
 
 
+@njit(nogil=True, cache=True)
+def area_beyond(terms: NDArray[np.float64], r: int, k: int, n: int) -> np.int64:
+    """Area of ``n`` pixels from the beginning of stretch ``k`` of a row on, in units; for kernels, see `Lattice`."""
+    t = float(n)
+    return np.int64(np.rint(t * (terms[r, k, 0] + t * (terms[r, k, 1] + t * (terms[r, k, 2] + t * terms[r, k, 3])))))
+
+
 def lattice_of(
     nodes: NDArray[np.float64], n_nodes: tuple[int, int], shape: tuple[int, int], rows: NDArray[np.int64], cols: slice
 ) -> Lattice:

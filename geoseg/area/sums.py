@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.area.interpolate import area_beyond
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.errors import ParameterError
 from geoseg.kernels import njit
@@ -211,10 +212,8 @@ def _add_runs(
             end = np.int64(cols[i + 1] if i + 1 < past else width)
             while begin[k + 1] < end:
                 k += 1
-            t = float(end - begin[k])
-            quartic = t * (terms[r, k, 0] + t * (terms[r, k, 1] + t * (terms[r, k, 2] + t * terms[r, k, 3])))
             start, so_far = at, area
-            at, area = end, before[r, k] + np.int64(np.rint(quartic))
+            at, area = end, before[r, k] + area_beyond(terms, r, k, end - begin[k])
             if i < first or labels[i] <= 0:
                 continue
             group = labels[i] - 1
@@ -252,10 +251,8 @@ def _add(
                 continue
             while begin[k + 1] < end:
                 k += 1
-            t = float(end - begin[k])
-            quartic = t * (terms[r, k, 0] + t * (terms[r, k, 1] + t * (terms[r, k, 2] + t * terms[r, k, 3])))
             start, so_far = at, area
-            at, area = end, before[r, k] + np.int64(np.rint(quartic))
+            at, area = end, before[r, k] + area_beyond(terms, r, k, end - begin[k])
             if end == 0:
                 continue
             group = classes[r, start]
