@@ -96,10 +96,11 @@ def train(
         clean_leftovers(output)
         shown, work = output / SHOWN, output / STATE / "train"
         if (output / CARD).exists() and not overwrite:
-            if _read(shown / _ASKED).get("key") != asked["key"]:
+            made_of = _read(shown / _ASKED)
+            if made_of.get("key") != asked["key"]:
                 raise OutputError(
-                    f"{printable(output)} holds a model of other data or settings: pass --overwrite to replace it, or "
-                    "choose another --output"
+                    f"{printable(output)} holds a model of {_differing(made_of, asked)}: pass --overwrite to replace "
+                    "it, or choose another --output"
                 )
             if not restart:
                 return Trained(folder=output, card=card_from_yaml(output / CARD), was_there=True)
@@ -111,8 +112,8 @@ def train(
             begun = _read(work / _ASKED) if folder.checkpoint_file.exists() else {}
             if begun and not restart and begun.get("key") != asked["key"]:
                 raise OutputError(
-                    f"{printable(output)} holds an unfinished training with other data or settings: pass --restart to "
-                    "start over, or give the settings it was begun with"
+                    f"{printable(output)} holds an unfinished training with {_differing(begun, asked)}: pass --restart "
+                    "to start over, or give what it was begun with"
                 )
             if restart or not begun:
                 folder.clear()
@@ -281,6 +282,14 @@ def _key(training: "Training", pairs: "Pairs", first: Model | None) -> str:
 def _shapes(files: Any) -> Sequence[Any]:
     # all images have theirs from one file
     return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in dict.fromkeys(files)]
+
+
+def _differing(before: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What an earlier training differs in."""
+    then, now = before.get("settings"), asked["settings"]
+    shape_nothing = {"images", "labels", "gradient_checkpointing"}  # where data lie, see `canonical`
+    names = [n for n in now if n not in shape_nothing and then.get(n) != now[n]] if isinstance(then, dict) else []
+    return f"other settings ({', '.join(names)})" if names else "other data"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -87,7 +89,7 @@ def test_the_same_settings_again_do_nothing_and_others_are_refused(finished: tup
     before = {f: f.stat().st_mtime_ns for f in output.rglob("*") if f.is_file()}
     assert trained(settings, output).was_there
     assert {f: f.stat().st_mtime_ns for f in output.rglob("*") if f.is_file()} == before
-    with pytest.raises(GeosegError, match="holds a model of other data or settings: pass --overwrite"):
+    with pytest.raises(GeosegError, match=r"holds a model of other settings \(seed\): pass --overwrite"):
         trained(settings | {"seed": 1}, output)
 
 
@@ -108,8 +110,15 @@ def test_a_training_that_died_goes_on_from_its_last_epoch_with_the_same_losses_a
         trained(settings, tmp_path / "m", progress=die)
     assert not (tmp_path / "m" / "card.yaml").exists()
     assert len(log_of(tmp_path / "m")) == 2
-    with pytest.raises(GeosegError, match="unfinished training with other data or settings: pass --restart"):
+    with pytest.raises(GeosegError, match=r"unfinished training with other settings \(seed\): pass --restart"):
         trained(settings | {"seed": 1}, tmp_path / "m")
+    moved = tmp_path / "images"
+    shutil.copytree(settings["images"][0], moved)
+    first = next(moved.iterdir())
+    with rasterio.open(first, "r+") as file:
+        file.write(file.read() + 1)
+    with pytest.raises(GeosegError, match="unfinished training with other data: pass --restart"):
+        trained(settings | {"images": [str(moved)]}, tmp_path / "m")
     said: list[str] = []
     trained(settings, tmp_path / "m", say=said.append)
     assert any("going on" in line for line in said)

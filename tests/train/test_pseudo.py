@@ -145,7 +145,7 @@ def test_a_training_learns_from_what_the_engine_is_sure_of_where_there_is_no_lab
     for file in ("card.yaml", "weights.safetensors"):
         (first_copy / file).write_bytes((first / file).read_bytes())
     assert trained(more | {"pseudo_labels": str(first_copy)}, tmp_path / "more").was_there
-    with pytest.raises(GeosegError, match="holds a model of other data or settings"):
+    with pytest.raises(GeosegError, match=r"holds a model of other settings \(pseudo_labels\)"):
         trained(more | {"pseudo_labels": str(tmp_path / "plain")}, tmp_path / "more")
 
 
