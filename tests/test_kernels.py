@@ -1,5 +1,6 @@
 """Kernels whose files are damaged or cannot be kept are compiled anew: real files, real processes."""
 
+import ast
 import json
 import os
 import subprocess
@@ -103,3 +104,14 @@ def test_where_no_folder_can_be_written_kernels_work_all_the_same(tmp_path: Path
     assert said.count("\n") == 1
     assert "cannot be kept" in said
     assert "set NUMBA_CACHE_DIR to a folder" in said
+
+
+def test_every_kernel_releases_the_lock_and_is_kept_on_the_disk() -> None:
+    found: dict[str, str] = {}
+    for file in sorted((Path(__file__).parents[1] / "geoseg").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and file.name != "kernels.py":
+                how = [ast.unparse(d) for d in node.decorator_list]
+                found |= {f"{file.name}: {node.name}": d for d in how if "njit" in d}
+    assert len(found) > 50
+    assert {name for name, how in found.items() if "nogil=True" not in how or "cache=True" not in how} == set()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from shapely import wkt
 
 from geoseg.area import PixelAreas, class_areas
@@ -519,3 +519,25 @@ def test_a_published_class_map_in_quarters() -> None:
     counted = found.groupby("class_id").pixels.sum()
     for value in counted.index:
         assert counted[value] == (values == value).sum()
+
+
+@pytest.mark.parametrize(
+    "example",
+    [f"geodesic_area/{name}" for name in ("planimeter0_pole", "planimeter0_equator", "planimeter5", "antimeridian")],
+    indirect=True,
+)
+def test_areas_of_geodesic_polygons_are_the_published_ones(example: dict[str, Any]) -> None:
+    # a zone's edges are straight in its CRS: the geodesics between the vertices are given to it in short pieces
+    corners = [(lon, lat) for lat, lon in example["inputs"]["vertices_lat_lon"]]
+    geod = Geod(ellps="WGS84")
+    points = [
+        point
+        for first, last in zip(corners, corners[1:] + corners[:1], strict=True)
+        for point in [first, *geod.npts(*first, *last, 400)]
+    ]
+    # on both sides of the antimeridian, and around the pole
+    lat, lon = (90, 0) if corners[0][1] > 80 else (np.mean([c[1] for c in corners]), corners[0][0])
+    plane = CRS(f"+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84")
+    xy = Transformer.from_crs(4326, plane, always_xy=True).transform(*np.transpose(points))
+    (found,) = geodesic_areas(np.array([shapely.Polygon(np.transpose(xy))]), plane)
+    assert found == pytest.approx(example["expected"]["area_m2"], rel=1e-6)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -179,3 +180,25 @@ def test_wrong_usage_is_said_in_a_line(geoseg_command: Command, tmp_path: Path, 
     ended = geoseg_command("train", "-o", tmp_path / "m", *words)
     assert ended.code == 2
     assert message in ended.err
+
+
+def test_each_batch_is_a_step_of_the_bar_and_each_epoch_a_line() -> None:
+    from geoseg.cli.train import _tell
+    from geoseg.train.keeper import Epoch
+
+    told: list[tuple[object, ...]] = []
+
+    class Listening:
+        def count(self, what: str, done: int, total: int, *, unit: str) -> None:
+            told.append((what, done, total, unit))
+
+        def say(self, line: str) -> None:
+            told.append((line,))
+
+    epoch = Epoch(
+        epoch=1, steps=2, train_loss=0.5, val_loss=0.25, accuracy=0.9, miou=0.75, learning_rate=0.0, seconds=3.0
+    )
+    for done in (1, 2):
+        _tell(cast("Any", Listening()), done, 4, epoch if done == 2 else None)
+    line = "epoch 1: loss 0.5000, held out 0.2500, mIoU 0.7500, 3.0 s"
+    assert told == [("training", 1, 4, "batches"), ("training", 2, 4, "batches"), (line,)]

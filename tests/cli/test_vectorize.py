@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -441,6 +442,11 @@ def test_real_class_maps(tmp_path: Path, geoseg_command: Command, name: str, kno
         pixels = dataset.read(1)
         valid = pixels != dataset.nodata if dataset.nodata is not None else np.ones_like(pixels, dtype=bool)
         assert found.area.sum() == pytest.approx(valid.sum() * abs(dataset.transform.determinant), rel=1e-9)
+    if shutil.which("ogrinfo"):
+        words = ["ogrinfo", "-so", str(out), "landcover"]
+        told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        assert f"Feature Count: {len(found)}\n" in told
+        assert "Geometry: Polygon\n" in told
 
 
 def test_of_several_files_all_appear_or_none(tmp_path: Path, geoseg_command: Command) -> None:

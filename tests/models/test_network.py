@@ -31,6 +31,11 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def test_these_architectures_are_known_by_name() -> None:
+    names = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet PAN DeepLabV3 DeepLabV3Plus UPerNet Segformer DPT FCN"
+    assert set(names.split()) <= set(ARCHITECTURES)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> NoReturn:

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import geoseg
+from geoseg.evaluate.calibration import Reliability
 from geoseg.evaluate.ruler import BorderRule
 from geoseg.legend import Legend, LegendClass
-from geoseg.outputs.evaluation_page import write_evaluation_page
+from geoseg.outputs.evaluation_page import _diagram, write_evaluation_page
 from geoseg.outputs.png import png_bytes
 from tests.evaluate.conftest import as_map, mistaken, natural
 from tests.outputs.pages import EVIL, Page, decoded
@@ -95,3 +96,21 @@ def test_a_perfect_map_has_no_worst_window(tmp_path: Path) -> None:
     page = Page((tmp_path / "p.html").read_text("utf-8"))
     assert "nothing is wrong" in page.text
     assert "img" not in page.tags
+
+
+def test_the_reliability_diagram_has_a_bar_and_a_mark_for_each_bin_with_pixels() -> None:
+    known = Reliability(
+        edges=np.array([0.0, 0.5, 0.75, 1.0]),
+        pixels=np.array([0, 30, 10]),
+        confidence=np.array([np.nan, 0.7, 0.9]),
+        accuracy=np.array([np.nan, 0.6, 0.8]),
+    )
+    drawn = _diagram(known)
+    # 300 px for all of confidence from x = 50, and for all of accuracy from y = 310 up
+    assert re.findall(r'<circle cx="([0-9.]+)" cy="([0-9.]+)"', drawn) == [("260.0", "130.0"), ("320.0", "70.0")]
+    bars = re.findall(r'<rect x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="([0-9.]+)" fill="#(?:4f|99)', drawn)
+    assert bars == [
+        ("200.0", "130.0", "74.0", "180.0"), ("200.0", "344", "74.0", "45.0"),
+        ("275.0", "70.0", "74.0", "240.0"), ("275.0", "344", "74.0", "15.0"),
+    ]  # fmt: skip
+    assert f"calibration error {known.ece:.4f}" in drawn

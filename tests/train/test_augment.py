@@ -64,17 +64,43 @@ def test_radiometry_changes_the_image_alone_and_not_where_nothing_is_seen(how: d
     assert bool((out.image[:, ~out.valid] == 0.0).all())
 
 
+@pytest.mark.parametrize("how", [{"brightness": 0.5}, {"contrast": 0.5}], ids=str)
+def test_brightness_shifts_and_contrast_stretches_each_band_by_itself(how: dict[str, Any]) -> None:
+    sample = a_sample()
+    out = varied(a_sample(), 1, **how)
+    lines = [np.polyfit(b[sample.valid], a[sample.valid], 1) for a, b in zip(out.image, sample.image, strict=True)]
+    for (gain, shift), after, before in zip(lines, out.image, sample.image, strict=True):
+        torch.testing.assert_close(after[sample.valid], (before * gain + shift)[sample.valid], rtol=0, atol=1e-4)
+        assert (gain == pytest.approx(1, abs=1e-5)) == ("brightness" in how)
+        assert (shift == pytest.approx(0, abs=1e-5)) == ("contrast" in how)
+    assert abs(lines[0] - lines[1]).max() > 1e-3
+
+
+def test_noise_has_the_spread_that_is_asked_for_and_blur_smooths() -> None:
+    sample = a_sample(invalid=0)
+    for spread in (0.1, 0.5):
+        added = varied(a_sample(invalid=0), 1, noise=spread).image - sample.image
+        assert float(added.std()) == pytest.approx(spread, rel=0.05)
+        assert float(added.mean()) == pytest.approx(0, abs=0.05 * spread)
+        assert abs(float(torch.corrcoef(added.flatten(1))[0, 1])) < 0.1  # not the same in both bands
+    blurred = varied(a_sample(invalid=0), 1, blur=1.0).image
+    assert float(blurred[1].std()) < 0.8 * float(sample.image[1].std())
+    torch.testing.assert_close(blurred.mean(dim=(1, 2)), sample.image.mean(dim=(1, 2)), rtol=0, atol=0.02)
+
+
 def test_band_dropout_sets_one_band_to_its_mean() -> None:
     dropped = {tuple((varied(a_sample(), s, band_dropout=1.0).image == 0).all(2).all(1).tolist()) for s in range(20)}
     assert dropped == {(True, False), (False, True)}
 
 
 def test_the_original_is_left_alone() -> None:
-    sample = a_sample()
-    before = sample.image.clone()
-    varied(sample, 3, band_dropout=1.0)
-    fresh = a_sample()
-    assert bool((fresh.image == before).all())
+    sample, before = a_sample(), a_sample()
+    every: dict[str, Any] = {"flip": 1.0, "turn": True, "brightness": 0.5, "contrast": 0.5, "noise": 0.5, "blur": 1.0}
+    for how in (*({k: v} for k, v in every.items()), {"elastic": 1.0}, {"band_dropout": 1.0}, every):
+        out = varied(sample, 3, **how)
+        assert out is not sample
+        for name in ("image", "target", "valid"):
+            assert torch.equal(getattr(sample, name), getattr(before, name)), (how, name)
 
 
 @pytest.mark.parametrize("how", [{"cutmix": 1.0}, {"copy_paste": 1.0}], ids=str)

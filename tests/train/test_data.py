@@ -249,6 +249,12 @@ def test_a_label_raster_that_does_not_fit_is_named(
         ({"ignore": [1, 2]}, "fewer than two classes"),
         ({"classes": [{"value": 8, "name": "a"}, {"value": 9, "name": "b"}], "ignore": [1, 2]}, "no labelled pixel"),
         ({"classes": [{"value": 1, "name": "a"}, {"value": 3, "name": "b"}]}, r"no class: 2 .*add them to classes or"),
+        ({"split": {"val": ["s0", "s1", "s2", "s3"]}}, "no labelled pixel is left to train on, with a split by scene"),
+        (
+            {"split": {"by": "block", "val": 0.3, "block_px": 4096}, "only": "s0.tif"},
+            r"in 1 block .*smaller blocks",
+        ),
+        ({"split": {"val": 0.3}, "only": "s0.tif"}, "lie in 1 scene .*needs two or more: split by block"),
         ({"images": ["/nowhere/at/all"]}, "there is no file or folder /nowhere/at/all: check the path"),
     ],
     ids=str,
@@ -256,8 +262,12 @@ def test_a_label_raster_that_does_not_fit_is_named(
 def test_data_that_cannot_be_trained_on_is_refused_in_a_line(
     settings: Settings, change: dict[str, Any], message: str
 ) -> None:
+    asked = settings(**change)
+    if "only" in asked:
+        name = asked.pop("only")
+        asked |= {"images": [f"{asked['images'][0]}/{name}"], "labels": f"{asked['labels']}/{name}"}
     with pytest.raises(GeosegError, match=message) as caught:
-        opened(settings(**change))
+        opened(asked)
     assert "\n" not in str(caught.value)
 
 
