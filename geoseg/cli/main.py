@@ -6,8 +6,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -74,12 +77,33 @@ class _Signals:
             # a shell has its background jobs ignore interrupts
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self)
+        if getattr(sys.unraisablehook, "func", None) is not _once_more:
+            sys.unraisablehook = partial(_once_more, sys.unraisablehook)
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:
             os._exit(128 + number)
         self._asked = True
         raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def forget(self) -> None:
+        """The next signal is the first one again."""
+        self._asked = False
+
+
+def _once_more(before: Callable[[Any], Any], ignored: Any) -> None:
+    """Signals that came while Python was in a ``__del__``, of Dask's futures say, out of which nothing is raised.
+
+    They are sent once more, when that has ended. What else is ignored goes to the hook there was before.
+    """
+    numbers = {_Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
+    number = numbers.get(ignored.exc_type)
+    handler = None if number is None else signal.getsignal(number)
+    if number is None or not isinstance(handler, _Signals):
+        before(ignored)
+        return
+    handler.forget()
+    threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
 
 
 def _environment() -> None:
