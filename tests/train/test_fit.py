@@ -19,7 +19,9 @@ import geoseg
 import geoseg.models.load
 from geoseg.errors import GeosegError
 from geoseg.models.card import PROBABILITIES
+from geoseg.train.config import load_training
 from geoseg.train.keeper import Epoch
+from geoseg.train.network import first_network
 from geoseg.train.scores import Confusion
 from tests.train.conftest import made, trained, write
 
@@ -195,6 +197,33 @@ def test_weights_that_cannot_be_fetched_are_one_line_with_the_mends(
     with pytest.raises(GeosegError, match=message):
         trained(asked, tmp_path / "m")
     assert capfd.readouterr().err == ""
+
+
+def test_weights_that_were_fetched_before_start_a_training_without_a_network(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import segmentation_models_pytorch as smp
+    from huggingface_hub import constants
+
+    # the hub's cache, filled as a download fills it
+    of = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    repository = tmp_path / "cache" / f"models--{of['repo_id'].replace('/', '--')}"
+    folder = repository / "snapshots" / of["revision"]
+    folder.mkdir(parents=True)
+    torch.manual_seed(99)
+    known = {k: v.contiguous() for k, v in smp.encoders.get_encoder("resnet18", weights=None).state_dict().items()}
+    save_file(known, folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = settings(architecture={"name": "Unet", "encoder": "resnet18"}, init="imagenet")
+    spec = load_training(None, asked, folder=tmp_path).spec
+    network, words = first_network(spec, in_channels=2, n_classes=2, origin="the settings")
+    assert words == "encoder trained on ImageNet"
+    found = network.state_dict()
+    for name in ("layer1.0.conv1.weight", "layer4.1.bn2.weight"):
+        assert torch.equal(found[f"encoder.{name}"], known[name])
 
 
 @pytest.mark.parametrize(
