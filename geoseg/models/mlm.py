@@ -64,7 +64,8 @@ def describe(path: Path) -> Described | None:
     }
     content |= {key: properties[key] for key in ("description", "license") if isinstance(properties.get(key), str)}
     bbox = item.get("bbox")
-    if isinstance(bbox, list) and len(bbox) == 4 and bbox[:1] < bbox[2:3]:  # one across the antimeridian is no box here
+    plain = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, int | float) for v in bbox)
+    if plain and bbox[0] < bbox[2]:  # across the antimeridian it is no box here
         content["place"] = bbox
     if kind == "smp":
         content["architecture"] = _architecture(properties, shown)

@@ -567,9 +567,10 @@ def test_an_mlm_item_lies_where_the_model_is_of_use(tmp_path: Path) -> None:
     assert item["bbox"] == [-74, -18, -44, 6]
     assert shapely.geometry.shape(item["geometry"]).equals(shapely.box(-74, -18, -44, 6))
     assert load_model(path).card.place == forest.card.place
-    item["bbox"] = [170, -18, -170, 6]  # across the antimeridian
-    path.write_text(json.dumps(item), encoding="utf-8")
-    assert load_model(path).card.place is None
+    # across the antimeridian, and what is no box of numbers
+    for bbox in ([170, -18, -170, 6], [-74, -18, "east", 6], [-74, -18, 0, -44, 6, 9], "everywhere", None):
+        path.write_text(json.dumps(item | {"bbox": bbox}), encoding="utf-8")
+        assert load_model(path).card.place is None
 
 
 def changed_item(path: Path, tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
