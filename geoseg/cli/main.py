@@ -166,7 +166,8 @@ def main(arguments: list[str] | None = None) -> Any:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except GeosegError as error:
-        _say(manner, printable(error))
+        # several mistakes stand in lines of their own; names in them were made printable where they came from
+        _say(manner, "\n".join(printable(line) for line in str(error).split("\n")))
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - a fault of geoseg's own is no reason to print a page of code
         kind = type(error).__name__

@@ -78,7 +78,7 @@ def parse_plain_yaml(content: bytes) -> tuple[Any, Lines]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         if isinstance(error, PlainYamlError):
             raise
-        raise PlainYamlError(f"not YAML: {printable(error).splitlines()[0]}") from error
+        raise PlainYamlError(f"not YAML: {printable(str(error).splitlines()[0])}") from error
 
 
 def _content(path: Path) -> bytes:

@@ -255,3 +255,26 @@ def test_a_stopped_reader_of_stdout_is_no_error_message() -> None:
     ended = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert ended.stdout.strip() in ("0", "1")
     assert "Traceback" not in ended.stderr
+
+
+def test_each_mistake_in_a_file_stands_in_a_line_of_its_own(tmp_path: Path, geoseg_command: Command) -> None:
+    pipeline = tmp_path / "nightly.yaml"
+    pipeline.write_text('version: 1\nname: nightly\nscenes: ["a\\n\\e[31mb"]\nmodel: "m\\e[31m\\nb"\nsteps: 3\n')
+    ended = geoseg_command("batch", "run", pipeline)
+    assert ended.code == 2
+    lines = ended.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert len(lines) > 3
+    assert all(f"{pipeline}, line " in line for line in lines)
+    assert all(line.isprintable() for line in lines)
+    assert [line for line in lines if "\\n" in line] == [line for line in lines if "model" in line and "(got" in line]
+
+
+def test_what_is_no_yaml_is_said_in_one_line(tmp_path: Path, geoseg_command: Command) -> None:
+    pipeline = tmp_path / "nightly.yaml"
+    pipeline.write_text("name: a\x1b[31mb\n")
+    ended = geoseg_command("batch", "run", pipeline)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert "not YAML" in line
+    assert "\\n" not in line
