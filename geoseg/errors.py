@@ -23,6 +23,7 @@ __all__ = [
     "ResourceError",
     "SceneError",
     "printable",
+    "reason_of",
 ]
 
 
@@ -73,3 +74,15 @@ def printable(text: object) -> str:
     """
     escaped = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in escaped)
+
+
+def reason_of(error: BaseException) -> str:
+    r"""What another library says went wrong, in one line to put into a message.
+
+    GDAL's own words are those of the cause of rasterio's errors.
+
+    Example:
+        >>> reason_of(ValueError("TIFFReadEncodedTile()\n  failed."))
+        'TIFFReadEncodedTile() failed'
+    """
+    return printable(" ".join(str(error.__cause__ or error).split())).removesuffix(".")

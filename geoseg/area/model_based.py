@@ -11,7 +11,7 @@ from rasterio.windows import Window
 
 from geoseg.area.expected import ExpectedTotals, expected_totals
 from geoseg.area.population import MapTotals, is_same_grid, windows
-from geoseg.errors import SceneError, printable
+from geoseg.errors import SceneError, printable, reason_of
 from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_raster import ClassReader
 from geoseg.scene.guard import open_raster
@@ -107,7 +107,7 @@ def _read(dataset: DatasetReader, window: tuple[int, int, int, int], name: str) 
     try:
         values: NDArray[Any] = dataset.read(window=Window(col, row, width, height))
     except (RasterioError, ValueError, MemoryError) as error:
-        reason = " ".join(printable(error.__cause__ or error).split())
+        reason = reason_of(error)
         raise SceneError(f"{name}: cannot be read at row {row}, column {col}: {reason}; make it again") from error
     return values
 

@@ -11,7 +11,7 @@ from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.sample import listed
 from geoseg.area.turns import beside, full_turn
 from geoseg.area.vector_file import PARQUET, checked_file
-from geoseg.errors import InputError, printable
+from geoseg.errors import InputError, printable, reason_of
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import ClassRaster, ClassReader
 from geoseg.scene.ogr_path import ogr_path
@@ -198,7 +198,7 @@ def _read_points(path: str) -> tuple[Any, str]:
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(printable(error).split())
+        reason = reason_of(error)
         raise InputError(f"{name}: cannot be read as a vector file: {reason}; check it with ogrinfo") from error
     return _checked_points(table, name), name
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.area.vector_file import PARQUET, checked_file
 from geoseg.area.zones import Zones, zones_of
-from geoseg.errors import InputError, ParameterError, printable
+from geoseg.errors import InputError, ParameterError, printable, reason_of
 from geoseg.scene.ogr_path import ogr_path
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _read(path: Path, layer: str | None, id_column: str | None) -> "gpd.GeoDataF
     except (ParameterError, InputError):
         raise
     except (ValueError, OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors, pyarrow's are the others
-        reason = " ".join(printable(error).split())
+        reason = reason_of(error)
         raise InputError(
             f"{name}: cannot be read: {reason}; check with ogrinfo that the file is whole and is what its name says"
         ) from error

@@ -222,10 +222,11 @@ def legend_of_all(
             "if they mean the same in other numbers, say which is which with a crosswalk"
             for i in (strangers if len(own) > 2 or any(named) else strangers[:1])
         ]
-    for mine, name in zip(own, names, strict=True):
-        alone = [c.name for k, c in mine.items() if k not in shared]
-        if alone and shared:
-            notes.append(f"only {name} has: {_listed(alone)}")
+    alone = [[c.name for k, c in mine.items() if k not in shared] for mine in own]
+    if shared:
+        notes += [f"only {name} has: {_listed(its)}" for name, its in zip(names, alone, strict=True) if its]
+    if shared and not crosswalk and sum(map(bool, alone)) > 1:
+        notes.append("if some of these mean the same, say which with a crosswalk")
     return CommonLegend(
         legend=Legend(classes=classes, nodata=_free_nodata(classes)), lookups=tuple(lookups), notes=tuple(notes)
     )

@@ -67,6 +67,9 @@ def comma_separated(_ctx: click.Context, _param: click.Parameter, value: str | N
     names = tuple(name.strip() for name in value.split(","))
     if not all(names):
         raise click.BadParameter("write names separated by commas, such as blue,green,red,nir")
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise click.BadParameter(f"{twice[0]!r} is named twice: name each once")
     return names
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, ModelError, printable
+from geoseg.errors import GeosegError, ModelError, printable, reason_of
 from geoseg.inference.decide import decide
 from geoseg.inference.engine import Engine, choose_device
 from geoseg.inference.lattice import TILE, Block
@@ -171,7 +171,7 @@ def _computed(recipe: Recipe, block: Block, probabilities: bool) -> Iterator[Cla
         except RuntimeError as error:  # what torch raises for whatever a network cannot do
             _log.debug("the network failed", exc_info=error)
             raise ModelError(
-                f"{_where(recipe, block)}: the network failed: {printable(error)}; check that bands, window and "
+                f"{_where(recipe, block)}: the network failed: {reason_of(error)}; check that bands, window and "
                 "output stride in its card are what it takes, or run with -vv for the details"
             ) from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from safetensors import SafetensorError
 
-from geoseg.errors import ModelError, printable
+from geoseg.errors import ModelError, printable, reason_of
 from geoseg.models.formats import Described
 from geoseg.models.plain_yaml import PlainYamlError, parse_plain_yaml
 
@@ -68,7 +68,7 @@ def describe(path: Path) -> Described | None:
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, RecursionError, NotImplementedError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{shown} is damaged ({printable(error)}): get the bundle again") from error
+        raise ModelError(f"{shown} is damaged ({reason_of(error)}): get the bundle again") from error
     try:
         content, _ = parse_plain_yaml(card)
     except PlainYamlError as error:
@@ -114,7 +114,7 @@ def read_known_window(path: Path) -> KnownWindow:
             tensors = load(archive.read(_TEST))
         return KnownWindow(pixels=tensors["pixels"], logits=tensors["logits"])
     except (OSError, zipfile.BadZipFile, KeyError, SafetensorError, EOFError) as error:
-        raise ModelError(f"{shown}: its test window cannot be read ({printable(error)}): get it again") from error
+        raise ModelError(f"{shown}: its test window cannot be read ({reason_of(error)}): get it again") from error
 
 
 def write_bundle(path: Path, model: "Model", window: KnownWindow) -> None:

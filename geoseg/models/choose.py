@@ -52,6 +52,8 @@ def choose_model(hrefs: Sequence[str], open_one: Callable[[str], Scene]) -> Choi
             opened.append(open_one(href))
         except GeosegError:
             continue  # the run names it with the reason
+    if not opened:
+        return Choice(name=FALLBACK, why="rules that hold anywhere; nothing could be opened to see which model fits")
     for scene in opened:
         # no pixels for this one, which is nearly always taken: of scenes that are finished, the run reads none
         if _fits(FALLBACK, scene, look=False):

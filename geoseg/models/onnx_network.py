@@ -8,7 +8,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, ParameterError, printable
+from geoseg.errors import ModelError, ParameterError, printable, reason_of
 from geoseg.models.load import Model
 from geoseg.models.onnx_card import check_self_contained, image_input
 from geoseg.models.weights import read_content
@@ -79,7 +79,7 @@ class OnnxNetwork(nn.Module):
         try:
             return onnxruntime.InferenceSession(self._content, options, providers=[provider])
         except Exception as error:  # onnxruntime's own kinds derive from Exception alone
-            raise ModelError(f"{self._shown}: onnxruntime cannot run it: {printable(error)}") from error
+            raise ModelError(f"{self._shown}: onnxruntime cannot run it: {reason_of(error)}") from error
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) to what the first output says, on the device of the pixels."""
@@ -91,5 +91,5 @@ class OnnxNetwork(nn.Module):
         try:
             given = [torch.from_numpy(session.run(None, {self._name: part})[0]) for part in parts]
         except Exception as error:  # see above; the caller names scene and block
-            raise RuntimeError(f"onnxruntime: {printable(error)}") from error
+            raise RuntimeError(f"onnxruntime: {reason_of(error)}") from error
         return (given[0] if len(given) == 1 else torch.cat(given)).to(pixels.device)

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ModelError, printable
+from geoseg.errors import ModelError, printable, reason_of
 from geoseg.models.formats import Described
 
 __all__ = ["CARD_FILE", "describe_exported", "describe_torchscript"]
@@ -54,5 +54,5 @@ def _card_in(path: Path) -> dict[str, Any] | None:
     except (OSError, zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{shown} is no archive of torch ({printable(error)}): get the file again") from error
+        raise ModelError(f"{shown} is no archive of torch ({reason_of(error)}): get the file again") from error
     return None

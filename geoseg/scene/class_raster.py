@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geoseg.errors import SceneError, printable
+from geoseg.errors import SceneError, printable, reason_of
 from geoseg.kernels import njit
 from geoseg.legend import NODATA, Legend
 from geoseg.scene.class_legend import draft_legend, extended_legend, finished_legend
@@ -296,7 +296,7 @@ def _stored(
         if has_mask(dataset, band):
             masks.append(dataset.read_masks(band, window=window) > 0)
     except (RasterioError, ValueError, MemoryError) as error:
-        reason = " ".join(printable(error.__cause__ or error).split())
+        reason = reason_of(error)
         raise SceneError(
             f"{printable(dataset.name)}: cannot be read at row {window.row_off}, column {window.col_off}: {reason}; "
             "the file is damaged or truncated: copy or download it again"

@@ -21,7 +21,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError, printable
+from geoseg.errors import SceneError, printable, reason_of
 from geoseg.scene.allowed import is_allowed
 from geoseg.scene.archive import archive_of, member_size
 from geoseg.scene.envi import SUFFIXES as ENVI_SUFFIXES
@@ -131,7 +131,7 @@ def variables_of(href: str) -> dict[str, str]:
         if isinstance(error, SceneError):
             raise
         raise SceneError(
-            f"{printable(href)}: cannot be opened as {driver}: {' '.join(printable(error).split())}; "
+            f"{printable(href)}: cannot be opened as {driver}: {reason_of(error)}; "
             "check with gdalinfo that it is whole and is what its name says"
         ) from error
     return found
@@ -381,7 +381,7 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
         try:
             dataset = _open(href, driver)
         except (RasterioError, ValueError) as error:
-            reason = " ".join(printable(error).split())
+            reason = reason_of(error)
             message = (
                 f"{printable(href)}: cannot be opened as {driver}: {reason}; "
                 "check with gdalinfo that the file is whole and is what its name says"
@@ -395,5 +395,5 @@ def open_raster(href: str) -> Iterator[DatasetReader]:
                 yield dataset
             except CPLE_BaseError as error:
                 # GDAL's own errors surface anywhere a property is asked of a damaged file, bare of the file's name
-                message = f"{printable(href)}: damaged: {' '.join(printable(error).split())}; copy or download it again"
+                message = f"{printable(href)}: damaged: {reason_of(error)}; copy or download it again"
                 raise SceneError(without_token(message, href)) from error

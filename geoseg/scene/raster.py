@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geoseg.errors import ParameterError, SceneError, printable
+from geoseg.errors import ParameterError, SceneError, printable, reason_of
 from geoseg.scene.archive import archive_of
 from geoseg.scene.guard import driver_for, is_remote, open_raster, store_of, without_query, without_token
 from geoseg.scene.names import common_name, landsat_names
@@ -136,7 +136,7 @@ def grid_of(dataset: DatasetReader, name: str) -> GeoBox:
         geobox = GeoBox((dataset.height, dataset.width), transform, dataset.crs.to_wkt())
     except (CRSError, ValueError) as error:
         raise SceneError(
-            f"{name}: its CRS cannot be used: {printable(error)}; set another with gdal_edit.py"
+            f"{name}: its CRS cannot be used: {reason_of(error)}; set another with gdal_edit.py"
         ) from error
     crs = geobox.crs
     if crs is None or not (crs.projected or crs.geographic):
@@ -286,6 +286,6 @@ def _sample(href: str, dataset: DatasetReader, digest: "hashlib._Hash") -> None:
         try:
             digest.update(dataset.read(window=Window(col, row, side, side)).tobytes())
         except RasterioError as error:
-            reason = " ".join(printable(error.__cause__ or error).split())
+            reason = reason_of(error)
             message = f"{printable(href)}: cannot be read: {reason}; try again, or download it"
             raise SceneError(without_token(message, href)) from error

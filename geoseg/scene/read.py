@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geoseg.errors import SceneError, printable
+from geoseg.errors import SceneError, printable, reason_of
 from geoseg.scene.guard import is_remote, open_raster, without_token
 from geoseg.scene.sampling import source_cols, source_rows
 from geoseg.scene.scene import Band, Pixels, Quality, Sampling, Scene
@@ -184,7 +184,7 @@ class SceneReader:
                     measured = [b.index for b in self._scene.bands if b.href == group.href]
                     valid &= _mask(dataset, group.indexes, measured or group.indexes, window)
         except (RasterioError, ValueError, MemoryError) as error:
-            reason = " ".join(printable(error.__cause__ or error).split())
+            reason = reason_of(error)
             mend = (
                 "try again, or download it"
                 if is_remote(group.href)

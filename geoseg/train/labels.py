@@ -13,7 +13,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from geoseg.area.vector_file import PARQUET, checked_file
-from geoseg.errors import InputError, ParameterError, printable
+from geoseg.errors import InputError, ParameterError, printable, reason_of
 from geoseg.legend import Legend, LegendClass, default_color
 from geoseg.scene.class_raster import ClassRaster, ClassReader, open_class_raster
 from geoseg.train.config import ClassSpec, TrainSpec
@@ -352,7 +352,7 @@ def _frame(path: Any, layer: str | None, name: str) -> "gpd.GeoDataFrame":
             return gpd.read_parquet(path)
         return gpd.read_file(path, layer=layer) if layer else gpd.read_file(path)
     except (ValueError, OSError, RuntimeError) as error:
-        reason = " ".join(printable(error).split())
+        reason = reason_of(error)
         raise InputError(f"{name}: cannot be read: {reason}; check with ogrinfo that the file is whole") from error
 
 

@@ -65,5 +65,5 @@ def takes_any_window(network: nn.Module, side: int, stride: int, *, in_channels:
 
 
 def _reason(error: Exception) -> str:
-    said = printable(error).splitlines()
-    return said[0].rstrip(" .:") if said else type(error).__name__
+    said = str(error).splitlines()
+    return printable(said[0]).rstrip(" .:") if said else type(error).__name__

@@ -28,7 +28,11 @@ def test_classes_are_matched_by_name_whatever_case_and_value() -> None:
     assert found.legend.values[3] == 4  # 1 is taken
     assert [found.after[v] for v in (20, 10, 1, 0)] == [0, 1, 3, NONE]
     assert [found.before[v] for v in (1, 2, 3, 255, 9)] == [0, 1, 2, NONE, UNKNOWN]
-    assert found.notes == ("only a.tif has: bare_soil", "only b.tif has: snow")
+    assert found.notes == (
+        "only a.tif has: bare_soil",
+        "only b.tif has: snow",
+        "if some of these mean the same, say which with a crosswalk",
+    )
 
 
 def test_maps_without_a_common_class_are_refused_with_both_legends() -> None:

@@ -56,6 +56,7 @@ def test_a_bad_scene_fails_by_name_and_the_other_is_done(
     assert str(bad) in line
     assert reason in line
     assert mend in line
+    assert ".;" not in line
     assert "Traceback" not in ended.err
     assert only_results_and_records(out) == {"good", "areas.csv", "report.html", "run.json"}
 
@@ -278,3 +279,19 @@ def test_what_is_no_yaml_is_said_in_one_line(tmp_path: Path, geoseg_command: Com
     (line,) = ended.err.splitlines()
     assert "not YAML" in line
     assert "\\n" not in line
+
+
+def test_a_band_named_twice_is_refused_before_anything_is_done(
+    write_scene: WriteScene, geoseg_command: Command, tmp_path: Path
+) -> None:
+    ended = geoseg_command("run", write_scene(), "--bands", "blue,red,blue", "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert "'blue' is named twice: name each once" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_models_nothing_is_said_that_was_not_looked_at(geoseg_command: Command, tmp_path: Path) -> None:
+    ended = geoseg_command("run", tmp_path / "missing.tif", "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert "nothing could be opened to see which model fits" in ended.err
+    assert "no shipped model" not in ended.err
