@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from geoseg.cli.input_options import legend_option, outside_option
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import legend_option, outside_option, zone_options, zones_of
+from geoseg.cli.output_options import zone_options, zones_of
 from geoseg.errors import OutputError, ParameterError, printable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from geoseg.cli.input_options import outside_option
 from geoseg.cli.manner import goes_on, talk_options
-from geoseg.cli.options import outside_option
 
 if TYPE_CHECKING:
     from geoseg.jobs.batch_pairs import FoundPair

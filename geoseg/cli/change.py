@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.input_options import band_options, clouds_option, legend_option
 from geoseg.cli.manner import talk_options
 from geoseg.cli.options import (
-    band_options,
     by_user,
-    clouds_option,
     cluster_options,
     compute_options,
+    segment_options,
+    segment_options_of,
+    trust_option,
+)
+from geoseg.cli.output_options import (
     formats_of,
-    legend_option,
     outline_options,
     outlines_of,
     output_option,
     polygon_options,
     refuse_idle_outlines,
-    segment_options,
-    segment_options_of,
-    trust_option,
     zone_options,
     zones_of,
 )

@@ -5,16 +5,8 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import (
-    aoi_of,
-    aoi_options,
-    band_files_option,
-    band_options,
-    chosen_of,
-    clouds_option,
-    of_one_date,
-    trust_option,
-)
+from geoseg.cli.input_options import aoi_of, aoi_options, band_files_option, band_options, clouds_option
+from geoseg.cli.options import chosen_of, of_one_date, trust_option
 
 __all__ = ["check"]
 

@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.manner import talk_options
-from geoseg.cli.options import (
+from geoseg.cli.input_options import (
     band_files_option,
     band_options,
-    by_user,
     clouds_option,
+    legend_option,
+    mosaic_of,
+    mosaic_options,
+)
+from geoseg.cli.manner import talk_options
+from geoseg.cli.options import (
+    by_user,
     compute_options,
     decision_of,
     decision_options,
-    legend_option,
-    min_area_of,
-    min_area_option,
-    mosaic_of,
-    mosaic_options,
     segment_options,
     segment_options_of,
     trust_option,
-    zone_options,
-    zones_of,
 )
+from geoseg.cli.output_options import min_area_of, min_area_option, zone_options, zones_of
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk

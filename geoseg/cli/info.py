@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import band_files_option, band_options, clouds_option
+from geoseg.cli.input_options import band_files_option, band_options, clouds_option
 from geoseg.errors import GeosegError, printable
 
 __all__ = ["info"]

@@ -7,33 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.manner import goes_on, talk_options
-from geoseg.cli.options import (
+from geoseg.cli.input_options import (
     aoi_of,
     aoi_options,
     band_files_option,
     band_options,
-    chosen_of,
     clouds_option,
+    mosaic_of,
+    mosaic_options,
+    target_of,
+    target_options,
+)
+from geoseg.cli.manner import goes_on, talk_options
+from geoseg.cli.options import (
+    chosen_of,
     cluster_options,
     compute_options,
     decision_of,
     decision_options,
-    formats_of,
-    mosaic_of,
-    mosaic_options,
     of_one_date,
+    read_config,
+    segment_options,
+    segment_options_of,
+    trust_option,
+)
+from geoseg.cli.output_options import (
+    formats_of,
     outline_options,
     outlines_of,
     output_option,
     polygon_options,
-    read_config,
     refuse_idle_outlines,
-    segment_options,
-    segment_options_of,
-    target_of,
-    target_options,
-    trust_option,
     zone_options,
     zones_of,
 )

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.input_options import legend_option, outside_option
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import (
-    cluster_options,
+from geoseg.cli.options import cluster_options
+from geoseg.cli.output_options import (
     drawing_options,
     formats_of,
-    legend_option,
     outlines_of,
     output_option,
-    outside_option,
     polygon_options,
     refuse_idle_outlines,
 )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.input_options import band_options, comma_separated
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import band_options, comma_separated, trust_option
+from geoseg.cli.options import trust_option
 
 if TYPE_CHECKING:
     from geoseg.cli.talk import Talk

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from geoseg.cli.input_options import aoi_options, legend_option, outside_option
 from geoseg.cli.manner import talk_options
-from geoseg.cli.options import aoi_options, legend_option, outline_options, outside_option
+from geoseg.cli.output_options import outline_options
 
 __all__ = ["vectorize"]
 
@@ -41,7 +42,8 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
     if len({output.absolute() for output in outputs}) < len(outputs):
         raise click.UsageError("the same --output is given twice: give each file once")
 
-    from geoseg.cli.options import aoi_of, outlines_of
+    from geoseg.cli.input_options import aoi_of
+    from geoseg.cli.output_options import outlines_of
     from geoseg.jobs.vectorize import HELD_PX, files_of, vectorize_raster
     from geoseg.scene.class_raster import open_class_raster
 
