@@ -70,6 +70,10 @@ def assess(
     from_column = strata is None and points.strata is not None
     by_class = strata is None and points.strata is None and sampling == "stratified"
     notes = _notes_on_points(points, places, seen, by_class=by_class, beyond=from_column)
+    if by_class and points.drawn_from is not None:
+        ids = np.array(held.legend.class_ids)[mapped[seen]]
+        if not np.array_equal(points.drawn_from[seen], ids):
+            notes.append("the points name other strata that they were drawn from: --strata stratum uses those")
     if sampling != "stratified":
         notes += _notes_on_chance(held, np.bincount(mapped[seen], minlength=len(held.pixels)))
     if points.strata is not None and strata is None:
@@ -148,8 +152,6 @@ def _notes_on_points(
     notes = []
     if by_class:
         notes.append("taken as drawn at random within each class of the map; see --sampling and --strata")
-        if {"stratum", "stratum_px"} <= set(points.columns):
-            notes.append("the points name strata that they were drawn from: --strata stratum uses those")
     within, kept = places.inside & ~seen, "left out" if not beyond else "kept as land beyond it"
     for n, what in (
         (points.n_unlabelled, "without a label left out"),

@@ -196,7 +196,15 @@ def estimate_areas(
         points_by_stratum=n_by_stratum,
         level=level,
         notes=notes_on(
-            strata, classes, n_by_stratum, counts, holds, (share.low < 0) & (share.value > 0), coarseness, covered
+            strata,
+            classes,
+            n_by_stratum,
+            counts,
+            holds,
+            (share.low < 0) & (share.value > 0),
+            coarseness,
+            covered,
+            fpc=fpc,
         ),
     )
 

@@ -55,8 +55,8 @@ class ReferencePoints:
     """Points left out because they have no position."""
     strata: StatedStrata | None = field(default=None)
     """Where the points name them."""
-    columns: tuple[str, ...] = field(default=())
-    """All columns of the file."""
+    drawn_from: NDArray[np.float64] | None = field(default=None)
+    """(n,) what a column ``stratum`` beside ``stratum_px`` says, used or not; NaN where that is no number."""
 
 
 def read_reference(
@@ -103,8 +103,16 @@ def read_reference(
         n_unlabelled=int((~has_label).sum()),
         n_nowhere=int((has_label & ~somewhere).sum()),
         strata=strata,
-        columns=tuple(str(c) for c in table.columns),
+        drawn_from=_drawn_from(table, usable),
     )
+
+
+def _drawn_from(table: Any, usable: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    if not {"stratum", "stratum_px"} <= set(table.columns):
+        return None
+    import pandas as pd
+
+    return np.asarray(pd.to_numeric(table["stratum"][usable], errors="coerce"), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -126,7 +126,7 @@ class Comparison:
             made = replace(made, alignment=align(before.geobox, grid, names=names))
             # of the maps, whose pixels are moved whole
             rest, _ = made.measured_shift()
-            said = f"by its {by}, {after.name} is moved back by {shift}"
+            said = f"by its {by}, {after.name} lies {shift} of {before.name} and is moved back"
             said += "" if rest is None else f"; by class borders, what is left is {rest}"
             shift = rest
         elif shift is None:

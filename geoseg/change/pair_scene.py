@@ -142,7 +142,7 @@ def pair_scenes(before: Scene, after: Scene, *, name: str | None = None, align_i
     elif align_images:
         grid = moved(after.geobox, shift, alignment.geobox)
         alignment = align(before.geobox, grid, names=names)
-        notes.append(f"{names[1]} is moved back by {shift}, by the images")
+        notes.append(f"by the images, {names[1]} lies {shift} of {names[0]} and is moved back")
     else:
         notes.append(f"by the images, {names[1]} lies {shift} of {names[0]}")
     bands = tuple(

@@ -116,7 +116,8 @@ class Stack:
             said = [
                 _told(names[i], names[0], None)
                 if shift is None
-                else f"{names[i]} is moved back by {shift}"
+                else _told(names[i], names[0], shift)
+                + " and is moved back"
                 + ("" if rest[i] is None else f"; what is left is {rest[i]}")
                 for i, shift in enumerate(shifts)
                 if i

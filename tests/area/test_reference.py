@@ -255,7 +255,10 @@ def test_strata_that_the_points_name(held: MapTotals, write_points: WritePoints)
     m2 = pd.Series(mapped).map(dict(zip(held.legend.values, held.areas_m2, strict=True)))
     path = write_points(rows, cols, truth=truth, stratum=mapped, stratum_px=px, stratum_m2=m2)
     by_class, by_column = found(held, path), found(held, path, strata_column="stratum")
-    assert "the points name strata that they were drawn from: --strata stratum uses those" in by_class.notes
+    said = "the points name other strata that they were drawn from: --strata stratum uses those"
+    assert said not in by_class.notes
+    others = write_points(rows, cols, truth=truth, stratum=mapped + 1, stratum_px=px, stratum_m2=m2)
+    assert said in found(held, others).notes
     np.testing.assert_allclose(by_column.estimates.area.value, by_class.estimates.area.value, rtol=1e-12)
     np.testing.assert_allclose(by_column.estimates.area.se, by_class.estimates.area.se, rtol=1e-12)
 

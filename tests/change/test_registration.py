@@ -123,4 +123,4 @@ def test_maps_are_told_apart_and_aligned_when_asked() -> None:
     assert aligned.shift.pixels < 0.05
     assert aligned.counts.n_changed == 0 < plain.counts.n_changed
     assert aligned.codes.shape == (298, 317)
-    assert "moved back by 2.00 px down and 3.00 px left" in aligned.notes[-1]
+    assert "the map after lies 2.00 px down and 3.00 px left of the map before and is moved back" in aligned.notes[-1]
