@@ -113,7 +113,8 @@ def estimate_areas(
     """Accuracy and error-adjusted areas of the classes of a map.
 
     Strata without a point are left out of the population, which a note says. In a stratum with one point there is no
-    variance: standard errors that it would be part of are NaN.
+    variance: standard errors that it would be part of are NaN. The area of a class that only strata without a point are
+    mapped as, and that no point is, is NaN.
 
     Args:
         sample: The reference points.
@@ -183,6 +184,12 @@ def estimate_areas(
     stands_for = weighing.expansion * area / cells.sum()
     most = np.array([stands_for[mapped != i].max(initial=0.0) for i in k])
     coarseness = np.divide(most, share.value, out=np.zeros(len(k)), where=share.value > 0)
+    below = (share.low < 0) & (share.value > 0)
+    # of a class that only strata without points are mapped as, and that no point is, nothing is known
+    sampled = holds[n_by_stratum > 0].any(axis=0)
+    unknown = holds.any(axis=0) & ~sampled & (counts.sum(axis=0) == 0)
+    value, se = (np.where(unknown, np.nan, v) for v in (share.value, share.se))
+    share = Estimate(value=value, se=se, quantile=quantile)
     return AreaEstimates(
         classes=tuple(classes),
         counts=counts,
@@ -201,7 +208,8 @@ def estimate_areas(
             n_by_stratum,
             counts,
             holds,
-            (share.low < 0) & (share.value > 0),
+            unknown,
+            below,
             coarseness,
             covered,
             fpc=fpc,

@@ -23,6 +23,7 @@ def notes_on(
     n_by_stratum: NDArray[np.int64],
     counts: NDArray[np.int64],
     holds: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
     below: NDArray[np.bool_],
     coarseness: NDArray[np.float64],
     covered: float,
@@ -37,6 +38,7 @@ def notes_on(
         n_by_stratum: (h,) points.
         counts: (k, k) points, rows by map class.
         holds: (h, k) whether a stratum holds a map class.
+        unknown: (k,) whether nothing is known of a class, as only strata without points are mapped as it.
         below: (k,) whether the interval of a class' area reaches below 0.
         coarseness: (k,) what one more omission, at a point that stands for most, would add to the area of a class,
             relative to it.
@@ -67,7 +69,7 @@ def notes_on(
     if few:
         notes.append(f"fewer than {FEW} reference points in {listed(few)}: standard errors are themselves uncertain")
     in_map, in_reference = holds.any(axis=0), counts.sum(axis=0) > 0
-    unseen = in_map & ~in_reference
+    unseen = in_map & ~in_reference & ~unknown
     if unseen.any():
         notes.append(
             f"never seen in the reference: {listed(classes, unseen)}: area estimated as 0, producer's accuracy "

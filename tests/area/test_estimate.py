@@ -410,8 +410,13 @@ def test_a_stratum_without_points_is_left_out_of_everything() -> None:
     assert_is(of_counts(counts[:2, :2], [100, 200]), olofsson(counts[:2, :2], [100, 200]))
     np.testing.assert_allclose(found.share.value[:2], olofsson(counts[:2, :2], [100, 200])["share"])
     assert found.total_area == 3000
-    assert found.area.value.sum() == pytest.approx(3000)
+    assert np.isnan([found.area.value[2], found.area.se[2], found.area.low[2]]).all()
+    assert found.area.value[:2].sum() == pytest.approx(3000)
     assert found.notes[0] == "no reference point in c2, 25 % of the map: all estimates are for the rest only"
+    assert not any("c2" in note for note in found.notes[1:])
+    # a point elsewhere that is of the class tells something of it
+    counts[0, 2] = 1
+    assert of_counts(counts, [100, 200, 100]).area.value[2] > 0
 
 
 def test_few_points_are_said() -> None:
