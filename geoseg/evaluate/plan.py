@@ -121,9 +121,19 @@ class Plan:
             names=names,
         )
         lookup, lookup_mapped = common.before.copy(), common.after.copy()
-        lookup[matching.ignored(reference)] = NONE
+        ignored = matching.ignored(reference)
+        kept = set(common.after[list(decided.values)].tolist())
+        mapped = [common.legend.names[place] for place in common.before[ignored].tolist() if place in kept]
+        lookup[ignored] = NONE
         lookup_mapped[undecided] = NONE
-        said = f"what {prediction.name} leaves undecided has no class there"
+        notes = [*alignment.notes, *common.notes]
+        if undecided:
+            notes.append(f"what {prediction.name} leaves undecided has no class there")
+        if mapped:
+            notes.append(
+                f"ignored where the reference has it: {', '.join(map(printable, mapped))}; mapped elsewhere it is an "
+                "error, with scores of 0 in the means: a crosswalk can unite it with another class"
+            )
         window, unit = _sides(alignment.geobox)
         return cls(
             reference=reference,
@@ -133,7 +143,7 @@ class Plan:
             common=replace(common, lookups=(lookup, lookup_mapped)),
             window_px=window,
             unit_px=unit,
-            notes=(*alignment.notes, *common.notes, *((said,) if undecided else ())),
+            notes=tuple(notes),
         )
 
     @property

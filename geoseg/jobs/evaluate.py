@@ -232,7 +232,8 @@ def _scenes(
                 scored = _score(pair, vectors, options, pool)
             except GeosegError as error:
                 failed.append((pair.name, str(error)))
-                listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
+                if len(found.pairs) > 1:  # of a single one the reason is that of the whole
+                    listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
                 continue
             listen(Event(kind="done", scene=pair.name, pixels=int(scored.counts.pixels.sum())))
             scenes.append(scored)

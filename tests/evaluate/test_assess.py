@@ -145,6 +145,9 @@ def test_classes_are_matched_by_name_or_by_a_crosswalk_and_ignored_ones_left_out
     without = geoseg.evaluate_map(mapped, as_map(truth), matching=Matching(ignore=("grass",)))
     assert without.scores.accuracy == 1
     assert without.margins.total == (truth != 255).sum() - (truth == 3).sum()
+    assert not any("ignored" in note for note in without.scenes[0].notes)  # the map has no such class
+    same = geoseg.evaluate_map(as_map(truth), as_map(truth), matching=Matching(ignore=("grass",)))
+    assert any("ignored where the reference has it: grass;" in note for note in same.scenes[0].notes)
     wrong = geoseg.evaluate_map(mapped, as_map(truth))
     assert wrong.class_table().set_index("class_name").iou["grass"] == 0
     with pytest.raises(ParameterError, match="'snow' is to be left out, and is no class"):
