@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.area.pixel_area import PixelAreas
 from geoseg.area.zone_grid import place_zones
 from geoseg.area.zone_sums import zone_sums
-from geoseg.area.zones import Zones
+from geoseg.area.zones import Zones, listed
 from geoseg.change.codes import ChangeCodes
 from geoseg.inference.lattice import Block
 from geoseg.kernels import njit
@@ -87,7 +87,12 @@ def zone_change_table(
             "percent": 100 * area_m2[zone, pair] / observed[zone],
         }
     )
-    return table, placed.notes
+    notes = list(placed.notes)
+    bare = observed == 0
+    if bare.any():
+        which = listed(zones.ids[bare])
+        notes.append(f"{int(bare.sum())} of {len(zones)} zones have no pixel with a class on both dates: {which}")
+    return table, tuple(notes)
 
 
 @njit(nogil=True, cache=True)

@@ -183,10 +183,9 @@ def _outputs(asked: dict[str, Any]) -> list[Path]:
         return []
     more = ("_matrix", "_summary") if asked["reference"] is not None else ()
     outputs = [path, *(path.with_name(f"{path.stem}{part}.csv") for part in more)]
-    if not path.parent.is_dir():  # better now than when all is counted
-        raise OutputError(
-            f"cannot write {printable(path)}: there is no folder {printable(path.parent)}; create it, then run again"
-        )
+    from geoseg.outputs.aside import check_folder
+
+    check_folder(path)
     for output in outputs:
         if output.exists() and not asked["overwrite"]:
             raise OutputError(f"{printable(output)} is there already: name another --output, or give --overwrite")

@@ -45,14 +45,11 @@ def vectorize(classes: str, outputs: tuple[Path, ...], **asked: Any) -> None:
     from geoseg.cli.input_options import aoi_of
     from geoseg.cli.output_options import outlines_of
     from geoseg.jobs.vectorize import HELD_PX, files_of, vectorize_raster
+    from geoseg.outputs.aside import check_folder
     from geoseg.scene.class_raster import open_class_raster
 
     for output in outputs:
-        if not output.parent.is_dir():
-            raise OutputError(
-                f"cannot write {printable(output)}: there is no folder {printable(output.parent)}; create it, then run "
-                "again"
-            )
+        check_folder(output)
         taken = [file for file in files_of(output) if file.exists()]
         if taken and not asked["overwrite"]:
             # a table or a style with the name of a side file is somebody's work, too

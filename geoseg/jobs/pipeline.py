@@ -17,6 +17,7 @@ from geoseg.jobs.pipeline_parts import (
     Retention,
     Retries,
     Schedule,
+    Written,
 )
 from geoseg.jobs.pipeline_steps import Steps, VectorizeStep
 from geoseg.models.plain_yaml import Lines, PlainYamlError, read_plain_yaml_with_lines
@@ -25,12 +26,14 @@ from geoseg.models.spec_file import validated, where
 __all__ = ["Pipeline", "PipelineSpec", "load_pipeline", "pipeline_schema"]
 
 
+_NAME = Written(r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "landcover-2 (lower case letters, digits, dashes)")
+
+
 class PipelineSpec(Part):
     """A pipeline: from a folder of scenes to maps, polygons and areas, again and again."""
 
     version: Literal[1] = Field(description="Of this format")
-    name: str = Field(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+    name: Annotated[str, _NAME] = Field(
         description="Lower case letters, digits and dashes; names units, jobs and metrics",
     )
     description: Annotated[str, Field(max_length=1000)] = Field(default="", description="For people")

@@ -1,15 +1,27 @@
 """The parts of a pipeline file but its steps: what each key means, and which values it takes."""
 
-from typing import Annotated, Literal, Self
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from geoseg.errors import ParameterError
 from geoseg.jobs.cron import Cron, parse_cron, time_zone
 from geoseg.jobs.duration import DURATION, parse_duration
 
-__all__ = ["Compute", "Duration", "Line", "Notify", "Part", "Retention", "Retries", "Schedule", "parsed",
+__all__ = ["Compute", "Duration", "Line", "Notify", "Part", "Retention", "Retries", "Schedule", "Written", "parsed",
            "plain_line"]  # fmt: skip
 
 
@@ -48,10 +60,34 @@ def _webhook(url: str) -> str:
     return url
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The form of a text: a pattern in the schema, examples in messages."""
+
+    pattern: str
+    """The whole text is like this."""
+    like: str
+    """Examples."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(f"write it like this: {self.like}")
+        return text
+
+
 Line = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(plain_line)]
 """One line of plain text."""
-Duration = Annotated[str, Field(pattern=DURATION), AfterValidator(_duration)]
+Duration = Annotated[str, Written(DURATION, "90min, 6h, 30d"), AfterValidator(_duration)]
 """A number and its unit: 90min, 6h, 30d."""
+_ADDRESS = Written(r"^https?://[!-~]+$", "https://example.org/hook")
+_CRON = Written(r"^ *(@[A-Za-z]+|[^ @]+( +[^ ]+){4}) *$", "0 6 * * 1 (minute hour day month weekday), @daily")
+_ZONE = Written(r"^[A-Za-z0-9_+/-]+$", "Europe/Berlin, UTC")
 
 
 class Part(BaseModel):
@@ -108,7 +144,7 @@ class Notify(Part):
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None, description="A program and its arguments, run without a shell in the folder of this file"
     )
-    webhook: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(_webhook)] | None = Field(
+    webhook: Annotated[str, _ADDRESS, AfterValidator(_webhook)] | None = Field(
         default=None, description="An http or https address"
     )
     when: Literal["always", "problems"] = Field(
@@ -126,10 +162,10 @@ class Notify(Part):
 class Schedule(Part):
     """When it runs: read by geoseg batch schedule and geoseg batch serve."""
 
-    cron: Annotated[str, Field(pattern=r"^ *(@[A-Za-z]+|[^ @]+( +[^ ]+){4}) *$"), AfterValidator(_cron)] = Field(
+    cron: Annotated[str, _CRON, AfterValidator(_cron)] = Field(
         description="minute hour day month weekday, such as '0 6 * * 1' for Mondays at 6:00"
     )
-    time_zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]+$"), AfterValidator(_zone)] = Field(
+    time_zone: Annotated[str, _ZONE, AfterValidator(_zone)] = Field(
         default="UTC", description="Name of a time zone, such as Europe/Berlin"
     )
 

@@ -14,12 +14,14 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.jobs.pipeline_parts import Line, Part, parsed, plain_line
+from geoseg.jobs.pipeline_parts import Line, Part, Written, parsed, plain_line
 
 __all__ = ["AreasStep", "ChangeStep", "SegmentStep", "Steps", "VectorizeStep"]
 
-_AREA = r"^ *[+]?[0-9.]+([eE][+-]?[0-9]{1,3})? *([pP][xX]|[mM][2²]|[hH][aA]|[kK][mM][2²]) *$"
-_DISTANCE = r"^ *[+]?[0-9.]+([eE][+-]?[0-9]{1,3})? *([pP][xX]|[kK]?[mM]) *$"
+_NUMBER = r"^ *[+]?[0-9.]+([eE][+-]?[0-9]{1,3})? *"
+_AREA = Written(_NUMBER + "([pP][xX]|[mM][2²]|[hH][aA]|[kK][mM][2²]) *$", "0.5ha, 400m2, 1km2, 9px")
+_DISTANCE = Written(_NUMBER + "([pP][xX]|[kK]?[mM]) *$", "10m, 1.5px")
+_DEVICE = Written(r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$", "auto, cpu, cuda, cuda:1, mps")
 _NOT_ZERO: dict[str, JsonValue] = {"not": {"const": 0}}
 
 
@@ -76,7 +78,7 @@ class SegmentStep(Part):
         default=None, description="Weight shape where windows overlap"
     )
     batch_size: int | None = Field(default=None, ge=1, description="Windows per forward pass")
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$", description="Where it runs")
+    device: Annotated[str, _DEVICE] = Field(default="auto", description="Where it runs")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Of the network")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of the network in each process")
     block_size: int | None = Field(default=None, ge=512, multiple_of=512, description="Side of a block in pixels")
@@ -126,12 +128,12 @@ class _Polygons(Part):
         AfterValidator(_once),
         Field(json_schema_extra={"uniqueItems": True}),
     ] = Field(default=("gpkg",), description="Of the polygons, the main one first; [] for none")
-    min_area: Annotated[str, Field(pattern=_AREA), AfterValidator(_min_area)] | None = Field(
+    min_area: Annotated[str, _AREA, AfterValidator(_min_area)] | None = Field(
         default=None,
         description="Smaller regions are merged into neighbours, in raster, polygons and tables alike: 0.5ha, 9px",
     )
     smooth: bool = Field(default=False, description="Round the stairs of pixels")
-    simplify: Annotated[str, Field(pattern=_DISTANCE), AfterValidator(_distance)] | None = Field(
+    simplify: Annotated[str, _DISTANCE, AfterValidator(_distance)] | None = Field(
         default=None, description="Simplify shared borders together, with a tolerance such as 10m or 1.5px"
     )
     connectivity: Literal[4, 8] = Field(default=4, description="With 8, pixels that touch at corners are one feature")

@@ -25,7 +25,7 @@ from geoseg.errors import GeosegError, OutputError, printable
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.names import safe_name
 
-__all__ = ["ASIDE_NAME", "Aside", "Published", "fsync_folder", "outdated_sides", "publish", "sha256_of"]
+__all__ = ["ASIDE_NAME", "Aside", "Published", "check_folder", "fsync_folder", "outdated_sides", "publish", "sha256_of"]
 
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
@@ -57,6 +57,27 @@ class Published:
     """Final names of the side files (``.aux.xml``, ``.qml``, ``.dbf`` ...), sorted."""
 
 
+def check_folder(path: Path) -> None:
+    """Whether the folder is there that a file is to be written into: better known before the work than after.
+
+    Raises:
+        OutputError: If there is none, or it cannot be written into.
+    """
+    folder = printable(path.parent)
+    if not path.parent.is_dir():
+        nearest = next(p for p in path.parents if p.exists())
+        if nearest.is_dir():
+            raise OutputError(f"cannot write {printable(path)}: there is no folder {folder}; create it, then run again")
+        raise OutputError(
+            f"cannot write {printable(path)}: {printable(nearest)} is a file and no folder; choose another output"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(
+            f"cannot write {printable(path)}: the folder {folder} is read-only; make it writable, or choose another "
+            "output"
+        )
+
+
 class Aside:
     """A file on its way: written under :attr:`tmp`, then :meth:`finish`-ed or :meth:`discard`-ed.
 
@@ -71,11 +92,7 @@ class Aside:
         """
         self.path = path
         self.tmp = path.with_name(f".{_hidden(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
-        if not path.parent.is_dir():
-            raise OutputError(
-                f"cannot write {printable(path)}: there is no folder {printable(path.parent)}; "
-                "create it, then run again"
-            )
+        check_folder(path)
         try:
             info = path.stat()
         except OSError as error:

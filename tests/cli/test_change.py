@@ -218,10 +218,13 @@ def test_small_patches_are_merged_in_map_polygons_and_tables_alike(
 
 def test_tables_for_zones_add_up(two: Any, tmp_path: Path, geoseg_command: Command) -> None:
     halves = [box(600_000, 4_990_000, 600_705, 5_000_100), box(600_705, 4_990_000, 603_000, 5_000_100)]
-    gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=halves, crs=32633).to_file(tmp_path / "zones.gpkg")
+    zoned = gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=halves, crs=32633)
+    zoned.loc[2] = ["elsewhere", box(0, 0, 10, 10)]
+    zoned.to_file(tmp_path / "zones.gpkg")
     words = ("--zones", tmp_path / "zones.gpkg", "--zone-id", "name")
     ended = geoseg_command("change", *two, "-o", tmp_path / "out", *words)
     assert ended.code == 0, ended.err
+    assert "1 of 3 zones have no pixel with a class on both dates: elsewhere" in ended.err
     folder = tmp_path / "out" / NAME
     zones, pairs = (pd.read_csv(folder / f"{NAME}_{kind}.csv") for kind in ("zones", "pairs"))
     keys = ["change_id", "from_id", "to_id"]

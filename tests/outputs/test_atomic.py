@@ -86,6 +86,9 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_and_a_taken_name_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file is a file and no folder; choose another output"):
+        publish(tmp_path / "file" / "more" / "a.txt", lambda _: None, lambda _: None)
     with pytest.raises(OutputError, match=r"there is no folder .*gone; create it"):
         publish(tmp_path / "gone" / "a.csv", accept, accept)
     (tmp_path / "a.csv").mkdir()
