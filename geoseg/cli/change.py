@@ -184,7 +184,8 @@ def change(before: str, after: str, output: Path, **asked: Any) -> int:
             return _dry_run(before, after, output, _mapping_options(asked, options) if model else None, model, talk)
         summary = _compare(before, after, output, options, model, asked, talk)
         done = len(summary.outcomes) - summary.n_failed
-        talk.say(f"{done} of {len(summary.outcomes)} pairs done in {summary.seconds:.1f} s; results in {output}")
+        said = f"{done} of {len(summary.outcomes)} pairs done"
+        talk.end(said, seconds=summary.seconds, output=output, any_done=done > 0)
     if not asked["quiet"]:
         _show(summary)
     sys.stdout.flush()
@@ -267,7 +268,7 @@ def _run_pairs(before: str, after: str, output: Path, model: "Model", asked: dic
             summary = run(pairs, output, model, options, pool=pool, listen=talk)
         done = len(summary.outcomes) - summary.n_failed
         n = len(summary.outcomes) + len(found.failed)
-        talk.say(f"{done} of {n} pairs done in {summary.seconds:.1f} s; results in {output}")
+        talk.end(f"{done} of {n} pairs done", seconds=summary.seconds, output=output, any_done=done > 0)
     if not asked["quiet"]:
         show_areas(summary)
     sys.stdout.flush()

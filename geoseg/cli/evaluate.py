@@ -188,7 +188,7 @@ def evaluate(prediction: str | None, reference: str | None, **asked: Any) -> int
             talk.say(f"tables and page in {asked['output']}")
     if asked["as_json"]:
         click.echo(json.dumps(found.record, indent=2, ensure_ascii=False))
-    elif not asked["quiet"]:
+    elif not asked["quiet"] or asked["output"] is None:  # without files the table is all there is
         from geoseg.cli.show_evaluation import show_evaluation
 
         show_evaluation(found)

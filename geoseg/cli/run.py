@@ -169,7 +169,7 @@ def run(inputs: tuple[str, ...], output: Path, model: str | None, **asked: Any) 
         done = summary.n_scenes - summary.n_failed - summary.n_outside
         outside = f", {summary.n_outside} outside of the area of interest" if summary.n_outside else ""
         scenes = f"{done} of {summary.n_scenes} scenes done{outside}"
-        talk.say(f"{scenes} in {summary.seconds:.1f} s; results in {output}")
+        talk.end(scenes, seconds=summary.seconds, output=output, any_done=done > 0)
     _see_that_some_touch(summary.n_outside, summary.n_scenes)
     if not asked["quiet"]:
         from geoseg.cli.show import show_areas

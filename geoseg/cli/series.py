@@ -155,7 +155,8 @@ def series(maps: tuple[str, ...], output: Path, **asked: Any) -> int:
         else:
             summary = series_maps(maps, output, options, dates=dates, listen=talk)
         done = len(summary.outcomes) - summary.n_failed
-        talk.say(f"{done} of {len(summary.outcomes)} places done in {summary.seconds:.1f} s; results in {output}")
+        said = f"{done} of {len(summary.outcomes)} places done"
+        talk.end(said, seconds=summary.seconds, output=output, any_done=done > 0)
     if not asked["quiet"]:
         _show(summary)
     sys.stdout.flush()

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -107,6 +108,10 @@ class Talk:
             self._line("info", "message", {"text": text})
         else:
             self._console.print(printable(text), markup=False)
+
+    def end(self, said: str, *, seconds: float, output: Path, any_done: bool) -> None:
+        """The last line: what was done, how long it took, and where to look."""
+        self.say(f"{said} in {seconds:.1f} s; {'results in' if any_done else 'the record is in'} {output}")
 
     def count(self, name: str, done: int, total: int, *, unit: str) -> None:
         """How far something is that is no scene: a bar on a terminal, nothing elsewhere."""

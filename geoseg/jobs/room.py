@@ -43,9 +43,8 @@ def check_room(output: Path, needed: int) -> str | None:
     free = shutil.disk_usage(output).free
     if free >= needed:
         return None
-    shown = (
-        f"the disk of {printable(output)} has {free / 2**20:.0f} MiB free, the scene takes about {needed / 2**20:.0f}"
-    )
+    free_mib, needed_mib = (f"{n / 2**20:.0f} MiB" for n in (free, needed))
+    shown = f"the disk of {printable(output)} has {free_mib} free, the scene takes about {needed_mib}"
     if free < _LEAST * needed:
         raise OutputError(f"{shown}; free some, or choose another --output, then run again")
     return f"{shown}: it may run full; what is finished by then is kept"

@@ -79,9 +79,12 @@ def test_folders_are_scored_scene_by_scene_and_together(lots: Path, tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_stdout_has_the_classes_as_csv_or_everything_as_json(lots: Path, geoseg_command: Command) -> None:
+def test_stdout_has_the_classes_as_csv_or_everything_as_json(
+    lots: Path, tmp_path: Path, geoseg_command: Command
+) -> None:
     words = ("evaluate", lots / "maps/mid.tif", lots / "labels/mid_label.tif")
-    rows = list(csv.DictReader(io.StringIO(geoseg_command(*words).out)))
+    plain = geoseg_command(*words)
+    rows = list(csv.DictReader(io.StringIO(plain.out)))
     assert [r["class_name"] for r in rows] == list(NAMES.values())
     truth, mapped = pixels(lots, "mid")
     both = (truth != 255) & (mapped != 255)
@@ -91,7 +94,9 @@ def test_stdout_has_the_classes_as_csv_or_everything_as_json(lots: Path, geoseg_
     assert json.loads(said.out)["classes"][0]["iou"] == pytest.approx(float(rows[0]["iou"]))
     assert "they say nothing of other scenes" in said.err
     quiet = geoseg_command(*words, "-q")
-    assert (quiet.out, quiet.err) == ("", "")
+    assert (quiet.out, quiet.err) == (plain.out, "")  # the table is all there is
+    filed = geoseg_command(*words, "-q", "-o", tmp_path / "scores")
+    assert (filed.out, filed.err) == ("", "")
 
 
 def test_the_level_widens_intervals_and_kappa_is_told_only_when_asked_for(lots: Path, geoseg_command: Command) -> None:
