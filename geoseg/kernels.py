@@ -84,7 +84,7 @@ class _Cache(FunctionCache):
             return super().load_overload(sig, target_context)
         except OSError:  # writing will say it
             return None
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - a damaged file can fail in any way
             _say(f"compiled kernels in {self._cache_path} do not read back: they are compiled anew")
             self._try(self.flush)
             return None
@@ -95,7 +95,7 @@ class _Cache(FunctionCache):
     def _try(self, write: Callable[..., None], *args: Any) -> None:
         try:
             write(*args)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - nothing about these files is an error
             _say(
                 f"compiled kernels cannot be kept in {self._cache_path}, and every start compiles them: {error}; "
                 "set NUMBA_CACHE_DIR to a folder with room"

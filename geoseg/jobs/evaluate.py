@@ -137,8 +137,9 @@ def evaluate_files(
             f"{vectors.name} holds points, which have no borders and are no objects: leave --boundaries and "
             "--instances out"
         )
-    scenes, lost = _scenes(found, vectors, options, listen)
-    lost = [*(() if made is None else made.failed), *lost]
+    before = [*(() if made is None else made.failed), *found.failed]
+    scenes, failed = _scenes(found.pairs, vectors, options, listen, alone=len(found.pairs) == 1 and not before)
+    lost = [*before, *failed]
     if not scenes:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise InputError(f"no scene could be scored: {lost[0][1]}{more}")
@@ -222,18 +223,25 @@ def pairs_of(predictions: Sequence[MapInput], reference: str, *, is_vectors: boo
 
 
 def _scenes(
-    found: Scored, vectors: VectorReference | None, options: EvaluateOptions, listen: Listener
+    pairs: Sequence[ScoredPair],
+    vectors: VectorReference | None,
+    options: EvaluateOptions,
+    listen: Listener,
+    *,
+    alone: bool,
 ) -> tuple[list[SceneScores], list[tuple[str, str]]]:
-    """The scores of each pair, and those that failed."""
-    scenes, failed = [], list(found.failed)
+    """The scores of each pair, and those that failed; of a pair that is all there is the failure is the whole's."""
+    scenes: list[SceneScores] = []
+    failed: list[tuple[str, str]] = []
     with ThreadPoolExecutor(os.cpu_count() or 1, "geoseg-evaluate") as pool:
-        for pair in found.pairs:
+        for pair in pairs:
             try:
                 scored = _score(pair, vectors, options, pool)
             except GeosegError as error:
+                if alone:
+                    raise InputError(f"no scene could be scored: {error}") from error
                 failed.append((pair.name, str(error)))
-                if len(found.pairs) > 1:  # of a single one the reason is that of the whole
-                    listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
+                listen(Event(kind="failed", scene=pair.name, text=f"{printable(pair.name)}: {error}"))
                 continue
             listen(Event(kind="done", scene=pair.name, pixels=int(scored.counts.pixels.sum())))
             scenes.append(scored)

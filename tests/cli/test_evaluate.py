@@ -186,6 +186,24 @@ def test_a_scene_that_fails_is_named_and_the_others_are_scored(
     assert sorted(f["scene"] for f in record["failed"]) == ["mid", "south"]
 
 
+def test_where_all_fail_each_reason_is_said_once(lots: Path, tmp_path: Path, geoseg_command: Command) -> None:
+    maps, labels = tmp_path / "maps", tmp_path / "labels"
+    truth, mapped = pixels(lots, "mid")
+    write_map(labels / "mid.tif", truth)
+    for name in ("mid", "north"):
+        write_map(maps / f"{name}.tif", mapped, transform=UTM @ UTM.translation(0, 5000))
+    alone = geoseg_command("evaluate", maps / "mid.tif", labels / "mid.tif")
+    assert alone.code == 2
+    assert alone.err.count("do not overlap") == 1
+    for name in ("one", "two"):  # paired with north by place, if they could be read
+        (labels / f"{name}.tif").write_bytes(b"nothing")
+    every = geoseg_command("evaluate", maps, labels)
+    assert every.code == 2
+    assert "do not overlap" in every.err
+    assert "one.tif: cannot be opened" in every.err
+    assert "two.tif: cannot be opened" in every.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
