@@ -66,7 +66,8 @@ def _stage(folder: Path) -> Iterator[Path]:
         stage.mkdir()
     except OSError as error:
         raise OutputError(
-            f"cannot write into {printable(folder)}: {(error.strerror or str(error)).lower()}; choose another output"
+            f"cannot write into {printable(folder)}: {(error.strerror or str(error)).lower()}; "
+            "create it or choose another output"
         ) from error
     handle = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
     try:
