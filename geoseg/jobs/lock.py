@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +21,8 @@ __all__ = ["STATE", "HeldError", "Holder", "check_writable", "hold", "holder_of"
 STATE = ".geoseg"
 """Folder in an output folder for what a run needs to go on after its death; gone when nothing is unfinished."""
 _LOCK = Path(STATE, "lock")
+_PATIENCE_S = 0.5
+"""Who only looks holds the lock for an instant, and who has just got it has not yet noted down who it is."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -138,7 +141,8 @@ def holder_of(output: Path, lock: Path = _LOCK) -> Holder | None:
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # shared: others who look are not taken for a run
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read(file)
     except OSError:
@@ -151,6 +155,7 @@ def holder_of(output: Path, lock: Path = _LOCK) -> Holder | None:
 
 def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
     """The lock file, held, and why it is not, on file systems that have no locks."""
+    me = json.dumps(asdict(Holder.me())).encode()  # before: to look up a user's name may take its time
     while True:
         path.parent.mkdir(exist_ok=True)
         try:
@@ -164,7 +169,7 @@ def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
                 if path.stat().st_ino == os.fstat(file).st_ino:
                     os.ftruncate(file, 0)
                     # whole in one write: who is refused reads it at any moment
-                    os.pwrite(file, json.dumps(asdict(Holder.me())).encode(), 0)
+                    os.pwrite(file, me, 0)
                     return file, note
         except BaseException:  # whatever it is, an open file would hold the lock on
             os.close(file)
@@ -173,19 +178,24 @@ def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
 
 
 def _lock(file: int, output: Path) -> str | None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = _read(file)
-        who = f": {holder}" if holder is not None else ""
-        raise HeldError(
-            f"another run is writing into {printable(output)}{who}; wait for it to end, or choose another --output"
-        ) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return f"{printable(output)} lies on a disk without locks: see to it that no second run writes there"
-    return None
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < until:
+                time.sleep(_PATIENCE_S / 20)
+                continue
+            holder = _read(file)
+            who = f": {holder}" if holder is not None else ""
+            raise HeldError(
+                f"another run is writing into {printable(output)}{who}; wait for it to end, or choose another --output"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return f"{printable(output)} lies on a disk without locks: see to it that no second run writes there"
+        return None
 
 
 def _read(file: int) -> Holder | None:

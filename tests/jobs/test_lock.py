@@ -1,18 +1,21 @@
 """One run at a time: who is refused learns of whom, and who died holds nobody up."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import OutputError
-from geoseg.jobs.lock import check_writable, hold, holder_of
+from geoseg.jobs.lock import HeldError, Holder, check_writable, hold, holder_of
 
 
 def test_the_folder_is_made_and_nothing_stays(tmp_path: Path) -> None:
@@ -75,6 +78,31 @@ except OutputError as error:
 def holding(folder: Path, seconds: float) -> subprocess.Popen[str]:
     words = [sys.executable, "-c", HOLD, str(folder), str(seconds)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_who_comes_at_the_same_instant_learns_who_was_faster(tmp_path: Path) -> None:
+    (tmp_path / ".geoseg").mkdir()
+    file = os.open(tmp_path / ".geoseg" / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    timer = threading.Timer(0.1, os.pwrite, (file, json.dumps(asdict(Holder.me())).encode(), 0))
+    timer.start()
+    with pytest.raises(HeldError, match=f": process {os.getpid()} of "), hold(tmp_path):
+        pass
+    timer.join()
+    os.close(file)
+
+
+def test_who_only_looks_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".geoseg").mkdir()
+    path = tmp_path / ".geoseg" / "lock"
+    path.write_text(json.dumps(asdict(Holder.me())))  # what a killed run leaves
+    file = os.open(path, os.O_RDWR)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    assert holder_of(tmp_path) is None  # somebody else looks, too
+    timer = threading.Timer(0.1, os.close, (file,))
+    timer.start()
+    with hold(tmp_path):
+        timer.join()
 
 
 def test_who_comes_second_learns_who_holds_the_folder_and_a_kill_frees_it(tmp_path: Path) -> None:
