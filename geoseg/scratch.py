@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["scratch_folder"]
+__all__ = ["hold_folder", "is_abandoned", "scratch_folder"]
 
 Kind = Literal["dask", "evaluate", "train"]
 """What a folder is for: a cluster in this program, maps that are scored and not kept, the meeting of processes."""
@@ -30,7 +30,7 @@ def scratch_folder(kind: Kind) -> Iterator[Path]:
     """
     _remove_stale(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"geoseg-{kind}-", ignore_cleanup_errors=True) as folder:
-        held = _hold(Path(folder))
+        held = hold_folder(Path(folder))
         try:
             yield Path(folder)
         finally:
@@ -38,10 +38,11 @@ def scratch_folder(kind: Kind) -> Iterator[Path]:
                 os.close(held)
 
 
-def _hold(folder: Path) -> int | None:
-    """The lock of a folder, as an open file; None on disks without locks."""
+def hold_folder(folder: Path) -> int | None:
+    """The lock of a folder, as an open file, which goes with the process; None on disks without locks."""
     # under another name until it is held: nobody may find it free
     new = folder / f"{_HELD}.new"
+    # for reading and writing: network file systems give exclusive locks on nothing else
     file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +58,7 @@ def _remove_stale(where: Path) -> None:
     with suppress(OSError):
         for folder in filter(_is_ours, where.iterdir()):
             with suppress(OSError):
-                if not folder.is_symlink() and folder.stat().st_uid == os.geteuid() and _is_free(folder / _HELD):
+                if is_abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -65,12 +66,18 @@ def _is_ours(folder: Path) -> bool:
     return _OURS.match(folder.name) is not None
 
 
-def _is_free(lock: Path) -> bool:
-    """Whether a lock is there and nobody holds it."""
-    file = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+def is_abandoned(folder: Path) -> bool:
+    """Whether a folder of this user was held and nobody does so any more.
+
+    Raises:
+        OSError: If that cannot be told: it has no lock, say, not yet or never.
+    """
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        return False
+    file = os.open(folder / _HELD, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     else:
         return True

@@ -1,16 +1,16 @@
 """Several files that appear together: written into a hidden folder beside them, and renamed when all are there."""
 
-import fcntl
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import OutputError, printable
 from geoseg.outputs.aside import fsync_folder, outdated_sides
+from geoseg.scratch import hold_folder, is_abandoned
 
 __all__ = ["together"]
 
@@ -22,8 +22,8 @@ _FOLDER = re.compile(r"\.geoseg\.[0-9a-f]{8}\.together")
 def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[Path]]:
     """Names to write to, which become the given ones when the block ends well, with the files of the same stem.
 
-    Nothing appears when it does not. What a killed program left is removed the next time: its folder is locked by the
-    kernel as long as it runs.
+    Nothing appears when it does not. What a killed program left is removed the next time, as a folder that nobody
+    holds (`geoseg.scratch`).
 
     Args:
         paths: Final names; their folders exist.
@@ -61,33 +61,23 @@ def _stage(folder: Path) -> Iterator[Path]:
     stage = folder / f".geoseg.{secrets.token_hex(4)}.together"
     try:
         for entry in folder.iterdir():
-            if _FOLDER.fullmatch(entry.name) and not entry.is_symlink() and entry.is_dir():
-                _remove_unless_used(entry)
+            if _FOLDER.fullmatch(entry.name):
+                with suppress(OSError):
+                    if is_abandoned(entry):
+                        shutil.rmtree(entry, ignore_errors=True)
         stage.mkdir()
+        held = hold_folder(stage)
     except OSError as error:
         raise OutputError(
             f"cannot write into {printable(folder)}: {(error.strerror or str(error)).lower()}; "
             "create it or choose another output"
         ) from error
-    handle = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        os.close(handle)
-
-
-def _remove_unless_used(stage: Path) -> None:
-    handle = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    else:
-        shutil.rmtree(stage, ignore_errors=True)
-    finally:
-        os.close(handle)
+        if held is not None:
+            os.close(held)
 
 
 def _sides(stage: Path, path: Path) -> list[Path]:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ def test_what_a_killed_program_left_goes_and_what_another_writes_stays(tmp_path:
     with together([tmp_path / "c.gpkg"]) as paths:
         write(paths)
     assert {p.name for p in tmp_path.rglob("*")} == {"b.gpkg", "c.gpkg"}
+
+
+def test_many_that_begin_at_once_do_not_take_each_other_for_dead(tmp_path: Path) -> None:
+    def begin(i: int) -> None:
+        for k in range(50):
+            with together([tmp_path / f"{i}-{k}.gpkg"]) as paths:
+                write(paths)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(8)))
+    assert len(list(tmp_path.rglob("*"))) == 8 * 50
