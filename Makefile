@@ -34,7 +34,7 @@ types: install  ## mypy, strict
 check: lint types  ## lint and types
 
 test: check  ## lint, types and all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 data: install  ## remake the sample data
 	$(BIN)/python -m sample_data.make

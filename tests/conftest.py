@@ -29,6 +29,12 @@ UTM = Affine(10, 0, 399_960, 0, -10, 5_000_040)
 WriteScene = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first: whoever gets one of them last is not waited for by the other processes."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def blobs(height: int, width: int, *, n_bands: int = 3, seed: int = 0) -> NDArray[np.uint16]:
     """Pixels (band, row, col) from 100 to 4000: four kinds of ground in blobs of some 9 px, with noise and specks."""
     rng = np.random.default_rng(seed)
