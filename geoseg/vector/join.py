@@ -6,13 +6,14 @@ blocks that they reach.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import njit
 from geoseg.vector.measure import Measures
-from geoseg.vector.rings import Rings, arrange, gather
+from geoseg.vector.rings import Rings, arranged, gather
 
 __all__ = ["Joiner", "OpenPieces", "OpenWalks"]
 
@@ -56,7 +57,9 @@ class OpenWalks:
         )
 
     def where(self, chosen: NDArray[np.bool_]) -> "OpenWalks":
-        """Some of the walks."""
+        """Some of the walks; these themselves where all are chosen."""
+        if chosen.all():
+            return self
         order = np.flatnonzero(chosen)
         codes, offsets = gather(self.codes, self.offsets, order)
         return OpenWalks(
@@ -97,57 +100,86 @@ def close(walks: OpenWalks, *, multi: bool) -> tuple[Rings, NDArray[np.int64]]:
     begins = np.argsort(walks.ends[:, 0])
     # every edge belongs to one walk: where one ends, exactly one begins; a ring is followed by itself
     following = begins[np.searchsorted(walks.ends[begins, 0], walks.ends[:, 1])]
-    is_ring = walks.ends[:, 0] == walks.ends[:, 1]
-    codes = np.empty(len(walks.codes) + len(walks), dtype=np.int64)
-    offsets, first = _follow(walks.codes, walks.offsets, following, is_ring, codes)
-    return arrange(codes[: offsets[-1]], offsets, walks.component[first], walks.feature[first], multi=multi)
+    # a ring's last vertex is its first
+    begin, end = walks.offsets[:-1] + (walks.ends[:, 0] == walks.ends[:, 1]), walks.offsets[1:]
+    first, length, start, turn = _follow(walks.codes, begin, end, following)
+    order, polygon_offsets, feature_offsets, features = arranged(start, walks.component[first], walks.feature[first])
+    ring_offsets = np.zeros(len(order) + 1, dtype=np.int64)
+    np.cumsum(length[order] + 1, out=ring_offsets[1:])
+    codes = np.empty(ring_offsets[-1], dtype=np.int64)
+    _write(walks.codes, begin, end, following, first[order], turn[order], ring_offsets, codes)
+    rings = Rings(
+        codes=codes,
+        ring_offsets=ring_offsets,
+        polygon_offsets=polygon_offsets,
+        feature_offsets=feature_offsets if multi else None,
+    )
+    return rings, features
 
 
 @njit(nogil=True, cache=True)
 def _follow(
-    codes: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    following: NDArray[np.int64],
-    is_ring: NDArray[np.bool_],
-    out: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Walk from chain to chain; rings begin with their row-major first edge that goes right, and end with its corner.
+    codes: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64], following: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Go from walk to walk, and see where each ring is to begin: with its row-major first edge that goes right.
 
     Returns:
-        First vertex of each ring, and the end; a walk of each ring.
+        (4, n rings): a walk of each ring, its number of vertices, the one it is to begin with, and how many come before
+        that from the beginning of the walk.
     """
-    n_walks = len(following)
+    n_walks, n = len(following), 0
     done = np.zeros(n_walks, dtype=np.bool_)
-    new_offsets = np.empty(n_walks + 1, dtype=np.int64)
-    first = np.empty(n_walks, dtype=np.int64)
-    new_offsets[0] = 0
-    buffer = np.empty(len(codes), dtype=np.int64)
-    n = 0
-    k = 0
+    rings = np.empty((4, n_walks), dtype=np.int64)
     for i in range(n_walks):
         if done[i]:
             continue
-        m = 0
-        j = i
+        m = at = np.int64(0)
+        least = here = very_first = np.int64(-1)
+        j: Any = i
         while not done[j]:
             done[j] = True
-            for v in range(offsets[j] + int(is_ring[j]), offsets[j + 1]):  # a ring's last vertex is its first
-                buffer[m] = codes[v]
+            for v in range(begin[j], end[j]):
+                then = codes[v]
+                if m == 0:
+                    very_first = then
+                elif here >> 32 == then >> 32 and here >> 1 < then >> 1 and (least < 0 or here < least):
+                    least, at = here, m - 1
+                here = then
                 m += 1
             j = following[j]
-        begin = -1
-        for v in range(m):
-            here, then = buffer[v], buffer[v + 1 if v + 1 < m else 0]
-            goes_right = here >> 32 == then >> 32 and here >> 1 < then >> 1
-            if goes_right and (begin < 0 or here < buffer[begin]):
-                begin = v
-        out[n : n + m - begin] = buffer[begin:m]
-        out[n + m - begin : n + m + 1] = buffer[: begin + 1]
-        n += m + 1
-        first[k] = i
-        k += 1
-        new_offsets[k] = n
-    return new_offsets[: k + 1], first[:k]
+        if here >> 32 == very_first >> 32 and here >> 1 < very_first >> 1 and (least < 0 or here < least):
+            least, at = here, m - 1
+        rings[0, n], rings[1, n], rings[2, n], rings[3, n] = i, m, least, at
+        n += 1
+    return rings[:, :n]
+
+
+@njit(nogil=True, cache=True)
+def _write(
+    codes: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    following: NDArray[np.int64],
+    first: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    ring_offsets: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
+    """Rings from where they are to begin; a ring ends with its first vertex again."""
+    for ring in range(len(first)):
+        to, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
+        at = last - turn[ring] if turn[ring] else to
+        j = first[ring]
+        while True:
+            for v in range(begin[j], end[j]):
+                out[at] = codes[v]
+                at += 1
+                if at == last:
+                    at = to
+            j = following[j]
+            if j == first[ring]:
+                break
+        out[last] = out[to]
 
 
 class Joiner:
@@ -182,7 +214,7 @@ class Joiner:
             done = self._last_row[walks.feature] <= row
             if done.any():
                 ready.append(walks.where(done))
-                self._walks[i] = walks.where(~done)
+            self._walks[i] = walks.where(~done)
         self._walks = [walks for walks in self._walks if len(walks)]
         groups, measures = np.concatenate(self._groups), Measures.joined(self._measures)
         done_groups = self._last_row[groups] <= row

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.kernels import njit
 from geoseg.vector.trace import Traced, corners
 
-__all__ = ["Rings", "arrange", "by_rank", "gather"]
+__all__ = ["Rings", "arrange", "arranged", "by_rank", "gather"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,23 +90,34 @@ def arrange(
     Returns:
         The rings, and (n features,) which feature is which.
     """
-    start = codes[offsets[:-1]]
-    # The first pixel of a component in row-major order has a border above: the shell begins there, and no hole earlier.
-    rank = _least(start, component)
-    order = np.lexsort((start, rank, _least(start, feature)))
-    component, feature = component[order], feature[order]
+    order, polygon_offsets, feature_offsets, features = arranged(codes[offsets[:-1]], component, feature)
     out, ring_offsets = gather(codes, offsets, order)
-    new_polygon = np.flatnonzero(np.concatenate([[True], component[1:] != component[:-1]])) if len(order) else order
-    new_feature = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]])) if len(order) else order
-    polygon_offsets = np.append(new_polygon, len(order))
-    feature_offsets = np.append(np.searchsorted(new_polygon, new_feature), len(new_polygon))
     rings = Rings(
         codes=out,
         ring_offsets=ring_offsets,
         polygon_offsets=polygon_offsets,
         feature_offsets=feature_offsets if multi else None,
     )
-    return rings, feature[new_feature]
+    return rings, features
+
+
+def arranged(
+    start: NDArray[np.int64], component: NDArray[np.int64], feature: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """As `arrange`, from the first vertex of each ring alone.
+
+    Returns:
+        (n rings,) the order of the rings, the offsets of polygons and features, and which feature is which.
+    """
+    # The first pixel of a component in row-major order has a border above: the shell begins there, and no hole earlier.
+    rank = _least(start, component)
+    order = np.lexsort((start, rank, _least(start, feature)))
+    component, feature = component[order], feature[order]
+    new_polygon = np.flatnonzero(np.concatenate([[True], component[1:] != component[:-1]])) if len(order) else order
+    new_feature = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]])) if len(order) else order
+    polygon_offsets = np.append(new_polygon, len(order))
+    feature_offsets = np.append(np.searchsorted(new_polygon, new_feature), len(new_polygon))
+    return order, polygon_offsets, feature_offsets, feature[new_feature]
 
 
 def _least(values: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
