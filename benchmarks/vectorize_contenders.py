@@ -155,6 +155,7 @@ def geoseg_file(mask: Path) -> Callable[[Path], Any]:
 
 def geoseg_command(mask: Path) -> Callable[[Path], Any]:
     """``geoseg vectorize`` as a command of its own, its start included."""
+
     def work(output: Path) -> None:
         subprocess.run([*_COMMAND, str(mask), "-o", str(output), "--overwrite"], check=True, capture_output=True)
 

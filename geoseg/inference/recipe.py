@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
 from odc.geo.geobox import GeoBox
@@ -14,6 +15,8 @@ from geoseg.inference.inside import Inside
 from geoseg.inference.lattice import Block, Lattice
 from geoseg.inference.turns import TTAS
 from geoseg.legend import Legend
+from geoseg.models.card import ModelCard
+from geoseg.models.formats import find_format
 from geoseg.models.load import Model
 from geoseg.models.match import match
 from geoseg.scene.gsd import gsd_m
@@ -280,5 +283,14 @@ def recipe_for(
         decision=choices.decision,
         native=choices.native_grid and scene.source is not None,
         inside=None if inside is None or inside.is_whole else inside,
-        notes=(*((scene.product,) if scene.product else ()), *scene.notes, *fit.notes),
+        notes=(*((scene.product,) if scene.product else ()), *scene.notes, *fit.notes, *_idle(choices, card)),
     )
+
+
+def _idle(choices: Choices, card: ModelCard) -> Iterator[str]:
+    """What was chosen and changes nothing."""
+    chosen = {"window": choices.window, "overlap": choices.overlap, "blend": choices.blend}
+    names = [f"--{name}" for name, value in chosen.items() if value is not None]
+    names += ["--tta"] if choices.tta != "none" else []
+    if names and find_format(card.kind).pixelwise:
+        yield f"{', '.join(names)}: of no effect, because model {card.name} looks at each pixel alone"

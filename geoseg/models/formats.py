@@ -61,6 +61,8 @@ class Format:
     """Whether a card must name an architecture."""
     any_bands: bool = False
     """Whether the network takes a scene's bands as they are; else missing optional ones are filled with their mean."""
+    pixelwise: bool = False
+    """Whether the network looks at each pixel alone: then windows are no matter to it."""
     runs_code: bool = False
     """Whether loading its files can run code that is in them: refused unless the user trusts the model."""
     config: str | None = None
@@ -90,9 +92,10 @@ _BUILT_IN = {
             name="spectral",
             build="geoseg.models.weightless:spectral_network",
             any_bands=True,
+            pixelwise=True,
             check="geoseg.models.spectral_card:check_spectral_card",
         ),
-        Format(name="kmeans", build="geoseg.models.weightless:kmeans_network", any_bands=True),
+        Format(name="kmeans", build="geoseg.models.weightless:kmeans_network", any_bands=True, pixelwise=True),
         Format(
             name="onnx",
             build="geoseg.models.onnx_network:onnx_network",

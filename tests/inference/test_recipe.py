@@ -134,3 +134,13 @@ def test_what_travels_with_every_block_is_small_whatever_the_weights() -> None:
     assert model.weights is not None
     assert model.weights.stat().st_size > 2_000_000
     assert len(pickle.dumps(recipe_for(scene, model))) < 20_000
+
+
+def test_what_changes_nothing_for_a_model_that_looks_at_single_pixels_is_said(town: Scene, unet: Model) -> None:
+    choices = Choices(window=128, blend="flat", tta="d4")
+    clusters = load_model("kmeans:3")
+    assert recipe_for(town, clusters, choices).notes == (
+        *recipe_for(town, clusters).notes,
+        "--window, --blend, --tta: of no effect, because model kmeans looks at each pixel alone",
+    )
+    assert recipe_for(town, unet, choices).notes == recipe_for(town, unet).notes
