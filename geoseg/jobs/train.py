@@ -166,8 +166,9 @@ def _fitted(
 
     from geoseg.train.batches import HeldOutBatches, TrainingBatches
     from geoseg.train.card import make_card, window_of_runs
+    from geoseg.train.class_weights import effective_weights, inverse_weights
     from geoseg.train.fit import fit
-    from geoseg.train.losses import build_loss, effective_weights, inverse_weights
+    from geoseg.train.losses import build_loss
     from geoseg.train.network import first_network, output_stride
     from geoseg.train.places import count_cells, split_places
     from geoseg.train.statistics import band_statistics, blank_images, normalisations

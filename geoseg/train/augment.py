@@ -14,7 +14,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
 from geoseg.train.config import Augment
-from geoseg.train.losses import IGNORE
+from geoseg.train.pixel_losses import IGNORE
 
 __all__ = ["Sample", "mix", "vary"]
 

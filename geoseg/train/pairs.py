@@ -24,14 +24,13 @@ from geoseg.train.labels import (
     FilledLabels,
     LabelReader,
     NoLabels,
-    Polygons,
     RasterLabels,
     check_grid,
     class_index,
     legend_of_rasters,
     open_label_raster,
-    read_polygons,
 )
+from geoseg.train.polygon_labels import Polygons, read_polygons
 
 __all__ = ["Pair", "Pairs", "find_pairs"]
 

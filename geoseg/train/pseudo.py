@@ -14,8 +14,8 @@ from geoseg.errors import InputError, ModelError, printable
 from geoseg.legend import Legend
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.train.labels import check_grid
-from geoseg.train.losses import IGNORE
 from geoseg.train.pairs import Pairs
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.places import Places, count_cells
 
 __all__ = ["classes_of", "filled", "with_maps"]

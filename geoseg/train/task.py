@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from geoseg.train.batches import Batch
 from geoseg.train.config import TrainSpec
-from geoseg.train.losses import IGNORE
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.scores import Confusion
 from geoseg.train.team import Team
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from geoseg.inference.normalise import Normalisation
 from geoseg.scene.read import SceneReader
 from geoseg.train.labels import LabelReader
-from geoseg.train.losses import IGNORE
 from geoseg.train.pairs import Pair
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.places import CELL, Places
 
 __all__ = ["Patch", "PatchSource", "tiles"]

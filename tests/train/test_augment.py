@@ -8,7 +8,7 @@ import torch
 
 from geoseg.train.augment import Sample, mix, vary
 from geoseg.train.config import Augment
-from geoseg.train.losses import IGNORE
+from geoseg.train.pixel_losses import IGNORE
 
 NONE = {"flip": 0.0, "turn": False}
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from geoseg.errors import GeosegError
 from geoseg.train.batches import Drawing, HeldOutBatches, TrainingBatches
 from geoseg.train.config import TrainSpec, load_training
-from geoseg.train.losses import IGNORE
 from geoseg.train.pairs import Pairs, find_pairs
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.places import CELL, Places, count_cells, split_places
 from geoseg.train.statistics import band_statistics, normalisations
 from geoseg.train.windows import PatchSource, tiles

@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geoseg.errors import ParameterError
-from geoseg.train.losses import (
-    IGNORE,
-    LOSSES,
-    boundary_weight,
-    build_loss,
-    effective_weights,
-    inverse_weights,
-)
+from geoseg.train.class_weights import effective_weights, inverse_weights
+from geoseg.train.losses import LOSSES, build_loss
+from geoseg.train.pixel_losses import IGNORE, boundary_weight
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "losses.json"
 

@@ -15,8 +15,8 @@ from geoseg.errors import GeosegError
 from geoseg.inference.recipe import Choices
 from geoseg.legend import Legend, LegendClass
 from geoseg.train.config import load_training
-from geoseg.train.losses import IGNORE
 from geoseg.train.pairs import find_pairs
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.places import CELL, count_cells, split_places
 from geoseg.train.pseudo import classes_of, filled, with_maps
 from geoseg.train.windows import PatchSource

@@ -24,8 +24,9 @@ from geoseg.models.card import Architecture
 from geoseg.models.network import build_architecture
 from geoseg.train import ranks
 from geoseg.train.config import TrainSpec
-from geoseg.train.losses import IGNORE, build_loss
+from geoseg.train.losses import build_loss
 from geoseg.train.machine import Machine, devices_of
+from geoseg.train.pixel_losses import IGNORE
 from geoseg.train.ranks import in_ranks
 from geoseg.train.recompute import recompute
 from geoseg.train.team import Team, share_statistics
