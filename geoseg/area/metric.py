@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import geocentric
 from geoseg.area.interpolate import TAPS, filled, lagrange
+from geoseg.area.operation import lattice, steady
 from geoseg.area.outlines import Outlines, lonlat, pixel_side_m
 from geoseg.errors import GeosegWarning, ParameterError
 from geoseg.kernels import njit
@@ -67,14 +68,13 @@ class Metric:
         Raises:
             ParameterError: If the grid has no CRS or one without a way to longitude and latitude, or no pixel on Earth.
         """
-        from pyproj import Transformer
         from pyproj.exceptions import ProjError
 
         if geobox.crs is None:
             raise ParameterError("the pixel grid has no CRS, so its lengths are not known: assign the CRS of the scene")
         crs: CRS = geobox.crs.proj
         try:
-            to_lonlat = Transformer.from_crs(crs, 4326, always_xy=True)
+            to_lonlat = steady(crs, 4326, *lattice(geobox))
         except ProjError as cause:
             raise ParameterError(
                 f"the CRS {crs.name!r} has no way to longitude and latitude: "

@@ -9,6 +9,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import polar_plane
+from geoseg.area.turns import beside, full_turn
 
 if TYPE_CHECKING:
     from pyproj import CRS, Transformer
@@ -32,6 +33,8 @@ class Outlines:
     """From coordinates to WGS84."""
     side_px: float
     """Side of an outline, in pixels."""
+    turn: float | None
+    """Of longitude along x, where there is one: `geoseg.area.turns.full_turn`."""
     return_px: float
     """How far from itself a point may return from longitude and latitude, in pixels."""
 
@@ -42,6 +45,7 @@ class Outlines:
         return cls(
             transform=transform,
             to_lonlat=to_lonlat,
+            turn=full_turn(crs),
             side_px=max(1.0, _OUTLINE_M / side_m),
             return_px=max(1.0, _RETURN_M / side_m),
         )
@@ -94,9 +98,12 @@ def lonlat(
     reached = np.isfinite(lon) & np.isfinite(lat)
     lon, lat = np.where(reached, lon, 0.0), np.where(reached, lat, 0.0)
     x_back, y_back = outlines.to_lonlat.transform(lon, lat, direction="INVERSE")
+    off_x, off_y = np.abs(x_back - x), np.abs(y_back - y)
+    if outlines.turn is not None:  # the grid may go on beyond the antimeridian, PROJ's coordinates do not
+        off_x = np.abs(beside(x_back - x, 0.0, outlines.turn))
     side = max(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
     # a comparison with infinity or NaN is False
-    reached &= np.maximum(np.abs(x_back - x), np.abs(y_back - y)) < outlines.return_px * side
+    reached &= np.maximum(off_x, off_y) < outlines.return_px * side
     return np.radians(lon), np.radians(lat), reached
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from geoseg.area.ellipsoid import zone_areas_m2
 from geoseg.area.interpolate import TAPS, Lattice, fill_units, filled, lattice_of, place_units, stencil
+from geoseg.area.operation import lattice, steady
 from geoseg.area.outlines import Outlines, areas_m2
 from geoseg.errors import GeosegWarning, ParameterError
 
@@ -65,7 +66,6 @@ class PixelAreas:
         Raises:
             ParameterError: If the grid has no CRS or one without a way to longitude and latitude, or no pixel on Earth.
         """
-        from pyproj import Transformer
         from pyproj.exceptions import ProjError
 
         if geobox.crs is None:
@@ -80,7 +80,7 @@ class PixelAreas:
             edges = np.asarray((transform.f + transform.e * np.arange(shape[0] + 1)) * unit, dtype=np.float64)
             return cls._quantised(zone_areas_m2(edges, transform.a * unit)[:, None], shape=shape, error=0.0)
         try:
-            to_lonlat = Transformer.from_crs(crs, 4326, always_xy=True)
+            to_lonlat = steady(crs, 4326, *lattice(geobox))
         except ProjError as cause:
             raise ParameterError(
                 f"the CRS {crs.name!r} has no way to longitude and latitude: "

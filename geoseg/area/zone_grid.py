@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area.coverage import polygonal
+from geoseg.area.operation import lattice, steady
 from geoseg.area.turns import beside, full_turn
 from geoseg.area.zones import Zones, listed
 from geoseg.errors import ParameterError, printable
@@ -61,7 +62,6 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
         ParameterError: If the grid has no CRS, that of the zones has no way to it, a zone has a part near the raster
             that the raster's CRS does not reach, or one crosses the edge of the raster's map.
     """
-    from pyproj import Transformer
     from pyproj.exceptions import ProjError
 
     if geobox.crs is None:
@@ -77,7 +77,7 @@ def place_zones(zones: Zones, geobox: "GeoBox") -> PlacedZones:
         pieces = _mapped(geometries, lambda x, y: (x, y))
     else:
         try:
-            onto = Transformer.from_crs(zones.crs, crs, always_xy=True)
+            onto = steady(zones.crs, crs, *lattice(geobox), of_target=True)
         except ProjError as cause:
             raise ParameterError(
                 f"there is no way from the CRS of the zones, {printable(zones.crs.name)!r}, to that of the map, "
@@ -118,10 +118,13 @@ def geodesic_areas(geometries: NDArray[Any], crs: "CRS") -> NDArray[np.float64]:
 
     Edges are the straight lines of their CRS, cut every kilometre and then taken as geodesics.
     """
-    from pyproj import Geod, Transformer
+    from pyproj import Geod
 
+    if not len(geometries):
+        return np.zeros(0)
     geod = Geod(ellps="WGS84")
-    to_lonlat = Transformer.from_crs(crs, 4326, always_xy=True)
+    left, bottom, right, top = shapely.total_bounds(geometries)
+    to_lonlat = steady(crs, 4326, np.array([left, right, left, right]), np.array([bottom, top, top, bottom]))
     unit_m = crs.axis_info[0].unit_conversion_factor * (geod.a if crs.is_geographic else 1.0)
     dense = shapely.orient_polygons(shapely.segmentize(geometries, _GEODESIC_M / unit_m))
     lonlat = _mapped(dense, to_lonlat.transform)
