@@ -73,13 +73,15 @@ def decode_sequence(initial: Floats, transitions: Floats, emission: Floats) -> D
     path, best, came = np.empty(d, np.int64), np.empty((2, k)), np.empty((d, k), np.int64)
     most_probable_path(initial, steps, seen, path, best, came)
     log_likelihood = float(np.log(scale).sum())
-    share = path_share(initial, steps, seen, path, scale)
+    dates = np.arange(d)
+    # added up, not multiplied: the probability of a long sequence is below the least number
+    logs = np.log([initial[path[0]], *steps[dates[:-1], path[:-1], path[1:]], *seen[dates, path]])
     return Decoded(
         filtered=filtered,
         smoothed=smoothed,
         log_likelihood=log_likelihood,
         path=path,
-        log_joint=float(np.log(share)) + log_likelihood,
+        log_joint=float(logs.sum()),
     )
 
 
@@ -99,7 +101,7 @@ def filter_and_smooth(
     """
     if not _forward(initial, transitions, emission, filtered, scale):
         return False
-    _backward(transitions, emission, scale, smoothed)
+    _backward(transitions, emission, filtered, scale, smoothed)
     for t in range(len(emission)):
         smoothed[t] *= filtered[t]
         smoothed[t] /= smoothed[t].sum()
@@ -127,12 +129,15 @@ def _forward(initial: Floats, transitions: Floats, emission: Floats, filtered: F
 
 
 @njit(nogil=True, cache=True)
-def _backward(transitions: Floats, emission: Floats, scale: Floats, back: Floats) -> None:
+def _backward(transitions: Floats, emission: Floats, filtered: Floats, scale: Floats, back: Floats) -> None:
     d, k = emission.shape
     back[d - 1] = 1.0
     for t in range(d - 2, -1, -1):
         for i in range(k):
             total = 0.0
+            if filtered[t, i] == 0:  # no matter what comes then, and it may be beyond the largest number
+                back[t, i] = 0.0
+                continue
             for j in range(k):
                 total += transitions[t, i, j] * emission[t + 1, j] * back[t + 1, j]
             back[t, i] = total / scale[t + 1]

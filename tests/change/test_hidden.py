@@ -107,3 +107,15 @@ def test_what_cannot_be_is_an_error_with_the_reason() -> None:
         decode_sequence(np.array([0.5, 0.5]), never, np.array([[1.0, 0.0], [0.0, 1.0]]))
     with pytest.raises(ParameterError, match=r"give \(2,\) and \(2, 2, 2\)"):
         decode_sequence(np.array([1.0]), never, np.ones((3, 2)))
+
+
+def test_what_is_ruled_out_stays_so_however_probable_it_made_what_came_later() -> None:
+    seen = np.array([[1.0, 0.0]] + 200 * [[1e-3, 1.0]])
+    found = decode_sequence(np.array([0.5, 0.5]), np.array([[1.0, 0.0], [0.5, 0.5]]), seen)
+    np.testing.assert_array_equal(found.smoothed, np.tile([1.0, 0.0], (201, 1)))
+    assert found.log_joint == pytest.approx(np.log(0.5) + 200 * np.log(1e-3))
+
+
+def test_a_sequence_may_be_less_probable_than_the_least_number() -> None:
+    found = decode_sequence(np.array([0.5, 0.5]), np.full((2, 2), 0.5), np.ones((1100, 2)))
+    assert found.log_joint == pytest.approx(1100 * np.log(0.5))
