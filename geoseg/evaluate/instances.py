@@ -55,7 +55,8 @@ def match_objects(overlaps: Overlaps, k: int) -> Matches:
     """What became of the objects of a class.
 
     Pixels of which the reference says nothing belong to no object of the prediction; one that lies there for more than
-    half is left out. Where the prediction says nothing the objects of the reference count in full, as in panopticapi.
+    half, and has no counterpart, is left out. Where the prediction says nothing the objects of the reference count in
+    full. Both as in panopticapi.
     For average precision the objects of the prediction are taken by their scores, the larger first
     where these are equal, and each takes the object of the reference that it overlaps most of those not yet taken.
 
@@ -63,13 +64,15 @@ def match_objects(overlaps: Overlaps, k: int) -> Matches:
         overlaps: All objects of a scene.
         k: Their class.
     """
-    void = overlaps.mapped_unknown_px > overlaps.mapped_px
-    mine = (overlaps.mapped_class == k) & ~void
-    theirs = overlaps.reference_class == k
+    mine, theirs = overlaps.mapped_class == k, overlaps.reference_class == k
     i, j = overlaps.pairs.T
     of_class = theirs[i] & mine[j]
     i, j, common = i[of_class], j[of_class], overlaps.common_px[of_class]
     iou = common / (overlaps.reference_px[i] + overlaps.mapped_px[j] - common)
+    void = overlaps.mapped_unknown_px > overlaps.mapped_px
+    void[j[iou > 0.5]] = False
+    mine &= ~void
+    i, j, iou = i[~void[j]], j[~void[j]], iou[~void[j]]
     objects = np.flatnonzero(mine)
     score = np.nan_to_num(overlaps.score[objects], nan=1.0)
     size = overlaps.mapped_px[objects]

@@ -201,6 +201,13 @@ def test_what_the_reference_does_not_say_is_no_part_of_an_object() -> None:
     assert (found.pq, found.n_mapped, found.n_reference) == (1, 1, 1)
 
 
+def test_an_object_that_is_found_counts_however_much_of_it_lies_where_nothing_is_known() -> None:
+    truth = np.full((10, 10), 255, np.uint8)
+    truth[:, :4] = 1
+    found = scores_of(overlaps_of(truth, np.full((10, 10), 1, np.uint8)), 1)
+    assert (found.pq, found.n_mapped, found.n_reference) == (1, 1, 1)
+
+
 def test_what_the_prediction_leaves_out_is_missed_as_panopticapi_counts_it() -> None:
     truth = np.full((10, 30), 1, np.uint8)
     for left in (2, 12, 22):
