@@ -1,5 +1,6 @@
 """Scenes together: one legend, counts added, scores with intervals, and the tables of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -41,13 +42,16 @@ _FEW: Final = 10
 def united_legend(legends: Iterable[Legend]) -> tuple[Legend, tuple[NDArray[np.int64], ...]]:
     """One legend for several scenes, classes being one where their names are, and the place of each scene's in it.
 
+    Names that differ only in case or blanks are one, but for two of one scene.
+
     Raises:
         ParameterError: If there are too many classes.
     """
     classes: dict[str, LegendClass] = {}
     places = []
     for legend in legends:
-        keys = [" ".join(c.name.casefold().split()) for c in legend]
+        alike = Counter(keys := [" ".join(c.name.casefold().split()) for c in legend])
+        keys = [key if alike[key] == 1 else c.name for key, c in zip(keys, legend, strict=True)]
         for key, c in zip(keys, legend, strict=True):
             classes.setdefault(key, c)
         order = list(classes)

@@ -235,3 +235,13 @@ def test_maps_apart_and_maps_without_a_common_pixel_are_refused(truth: NDArray[n
     left[:, 75:], right[:, :75] = 255, 255
     with pytest.raises(InputError, match="no pixel that has a class in both"):
         geoseg.evaluate_map(as_map(left), as_map(right))
+
+
+def test_classes_of_one_map_whose_names_differ_in_case_alone_are_two() -> None:
+    names = ("Water", "water", "rock")
+    legend = Legend(classes=tuple(LegendClass(value=i, name=n, color="#000000") for i, n in enumerate(names, 1)))
+    truth = np.random.default_rng(0).integers(1, 4, (9, 11)).astype(np.uint8)
+    mapped = np.where(np.random.default_rng(1).random((9, 11)) < 0.7, truth, 3).astype(np.uint8)
+    found = geoseg.evaluate_map(as_map(mapped, legend=None), as_map(truth, legend=None), legend=legend)
+    np.testing.assert_array_equal(found.pixels[:3, :3], counted(truth, mapped)[:3, :3])
+    assert found.scores.accuracy == pytest.approx((truth == mapped).mean())
