@@ -154,7 +154,8 @@ def source_of_array(
         )
     pixels = np.ascontiguousarray(class_map.classes)
     present = occurring(pixels)
-    classes_of = class_map.legend_of(present)
+    # classes that the map names and has nowhere, too: there may be probabilities of them
+    classes_of = class_map.legend_of(sorted({*present, *class_map.stated}) if class_map.legend is None else present)
     if not classes_of:
         raise ParameterError(f"{name} holds no class: every pixel is nodata; check its nodata value")
     known = Legend(classes=classes_of, nodata=class_map.nodata)

@@ -332,3 +332,20 @@ def test_what_cannot_be_compared_is_refused(change: dict[str, Any], kind: Any, s
     asked = {"before": array(np.ones((3, 3), np.uint8)), "after": array(np.ones((3, 3), np.uint8))} | change
     with pytest.raises(kind, match=said):
         geoseg.detect_change(asked.pop("before"), asked.pop("after"), **asked)
+
+
+def test_probabilities_of_a_class_that_wins_nowhere_are_taken() -> None:
+    rng = np.random.default_rng(0)
+
+    def date() -> tuple[Any, Any]:
+        pixels = rng.integers(1, 3, (4, 5)).astype(np.uint8)
+        classes = array(pixels)
+        classes.attrs.update(flag_values=[1, 2, 3], flag_meanings="water forest bare")
+        bytes_of = np.stack([np.where(pixels == value, 250, 2) for value in (1, 2, 3)]).astype(np.uint8)
+        probabilities = wrap_xr(bytes_of, classes.odc.geobox, nodata=255, dims=("class", "y", "x"), axis=1)
+        return classes, probabilities.assign_coords({"class": ["water", "forest", "bare"]})
+
+    (before, was), (after, now) = date(), date()
+    change = geoseg.detect_change(before, after, probabilities=(was, now))
+    expected = np.where(before.to_numpy() == after.to_numpy(), 0, 10 * before.to_numpy() + after.to_numpy())
+    assert (np.asarray(change.codes) > 0).sum() == (expected > 0).sum()
