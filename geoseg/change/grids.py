@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from geoseg.area.turns import full_turn
 from geoseg.change.sampling import Sampled, Shifted
 from geoseg.errors import InputError
 
@@ -106,6 +108,8 @@ def _placed(
         InputError: If they do not overlap.
     """
     same_crs = _is_same_crs(before, after)
+    if same_crs:
+        after = _beside(before, after)
     shape = int(after.shape[0]), int(after.shape[1])
     shift = _whole_shift(before, after) if same_crs else None
     if shift is not None:
@@ -123,6 +127,16 @@ def _placed(
             "give two maps of one place"
         )
     return placed, (top, left, bottom, right), notes
+
+
+def _beside(grid: GeoBox, other: GeoBox) -> GeoBox:
+    """The other grid with longitudes counted as in the first one, from -180 or from 0."""
+    turn = None if grid.crs is None else full_turn(grid.crs.proj)
+    if turn is None:
+        return other
+    middle, its = ((g.transform @ (g.shape[1] / 2, g.shape[0] / 2))[0] for g in (grid, other))
+    turns = round((middle - its) / turn)
+    return GeoBox(other.shape, Affine.translation(turns * turn, 0) @ other.transform, other.crs) if turns else other
 
 
 def _from(placed: Shifted | Sampled, window: _Window, common: GeoBox) -> Shifted | Sampled:

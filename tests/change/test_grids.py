@@ -177,3 +177,18 @@ def test_a_block_with_too_many_pixels_of_the_second_map_is_taken_in_pieces(monke
 def test_maps_apart_are_refused_with_where_they_lie(after: GeoBox) -> None:
     with pytest.raises(InputError, match=r"a\.tif and b\.tif do not overlap: the first covers 1\d\.\d+ to"):
         align(grid((10, 10)), after, names=("a.tif", "b.tif"))
+
+
+@pytest.mark.parametrize(
+    ("crs", "turn", "pixel"), [("EPSG:4326", 360.0, 0.25), ("EPSG:3857", 2 * np.pi * 6378137, 64.0)]
+)
+@pytest.mark.parametrize("finer", [1, 2])
+def test_longitudes_may_be_counted_from_anywhere(crs: str, turn: float, pixel: float, finer: int) -> None:
+    here = GeoBox((6, 8), Affine(pixel, 0, -turn / 2, 0, -pixel, 40 * pixel), crs)
+    there = GeoBox((6 * finer, 8 * finer), Affine(pixel / finer, 0, turn / 2, 0, -pixel / finer, 40 * pixel), crs)
+    coarse = natural((6, 8), sigma=1)
+    fine = coarse.repeat(finer, 0).repeat(finer, 1)
+    for before, after, pixels, expected in ((here, there, fine, coarse), (there, here, coarse, fine)):
+        found, classes, _ = taken(before, after, pixels)
+        assert found.geobox == before
+        np.testing.assert_array_equal(classes, expected)
