@@ -105,11 +105,13 @@ def shares(method: Allocation, weights: Sequence[float], users: Sequence[float])
         users: Expected user's accuracy of each; used by ``neyman`` alone.
 
     Raises:
-        ParameterError: If the rule is not known, or an accuracy is outside 0 to 1.
+        ParameterError: If the rule is not known, an accuracy is outside 0 to 1, or all strata are empty.
     """
     if method not in ALLOCATIONS:
         raise ParameterError(f"there is no allocation {method!r}: choose one of {', '.join(ALLOCATIONS)}")
     raw = np.array(weights, dtype=np.float64)
+    if not raw.any():
+        raise ParameterError("no stratum has a pixel, so there is nothing to draw from: check the map's nodata value")
     if method == "equal":
         raw = (raw > 0).astype(np.float64)
     elif method == "neyman":

@@ -51,7 +51,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
         labels: (n,) true class of each, 0 to K - 1.
 
     Raises:
-        ParameterError: If the shapes do not fit, or there are no pixels.
+        ParameterError: If the shapes do not fit, there are no pixels, a logit is not finite, or a label is no class.
         InputError: If there is no such temperature: every pixel is right, or guessing would be better.
 
     Example:
@@ -64,6 +64,11 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
             f"logits of shape {logits.shape} with labels of shape {labels.shape}: give (n, K) and (n,), one at least"
         )
     z = np.asarray(logits, dtype=np.float64)
+    if not np.isfinite(z).all() or not ((labels >= 0) & (labels < logits.shape[1])).all():
+        raise ParameterError(
+            f"logits of {logits.shape[1]} classes with labels from {labels.min()} to {labels.max()}: give finite "
+            f"logits, and labels from 0 to {logits.shape[1] - 1}"
+        )
     true = z[np.arange(len(z)), labels].mean()
 
     def slope(inverse: float) -> float:

@@ -1,5 +1,7 @@
 """Temperature scaling."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -48,3 +50,11 @@ def test_what_does_not_fit_together_is_refused() -> None:
         fit_temperature(np.zeros((3, 2)), np.zeros(2, int))
     with pytest.raises(ParameterError, match="one at least"):
         fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"), [([[-np.inf, 1.0], [3.0, 0.0]], [0, 1]), ([[1.0, 2.0], [3.0, 0.0]], [0, 2])]
+)
+def test_logits_without_a_number_and_labels_of_no_class_are_refused(logits: list[Any], labels: list[int]) -> None:
+    with pytest.raises(ParameterError, match="give finite logits, and labels from 0 to 1"):
+        fit_temperature(np.array(logits), np.array(labels))
