@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["hold_folder", "is_abandoned", "scratch_folder"]
+__all__ = ["hold_folder", "is_abandoned", "remove_folder", "scratch_folder"]
 
 Kind = Literal["dask", "evaluate", "train"]
 """What a folder is for: a cluster in this program, maps that are scored and not kept, the meeting of processes."""
@@ -29,13 +29,14 @@ def scratch_folder(kind: Kind) -> Iterator[Path]:
     removes those of the dead.
     """
     _remove_stale(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=f"geoseg-{kind}-", ignore_cleanup_errors=True) as folder:
-        held = hold_folder(Path(folder))
-        try:
-            yield Path(folder)
-        finally:
-            if held is not None:
-                os.close(held)
+    folder = Path(tempfile.mkdtemp(prefix=f"geoseg-{kind}-"))
+    held = hold_folder(folder)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+        if held is not None:
+            os.close(held)
 
 
 def hold_folder(folder: Path) -> int | None:
@@ -59,11 +60,24 @@ def _remove_stale(where: Path) -> None:
         for folder in filter(_is_ours, where.iterdir()):
             with suppress(OSError):
                 if is_abandoned(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove_folder(folder)
 
 
 def _is_ours(folder: Path) -> bool:
     return _OURS.match(folder.name) is not None
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that was held, its lock last: who is killed meanwhile leaves one that is seen to be abandoned."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if entry.name == _HELD:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_abandoned(folder: Path) -> bool:

@@ -22,12 +22,14 @@ from geoseg.evaluate.scene_scores import SceneScores, score_scene
 from geoseg.evaluate.vector_reference import VectorReference, is_vector, read_vector_reference
 from geoseg.jobs.change_options import MapInput
 from geoseg.jobs.evaluate_pairs import Scored, ScoredPair, find_references, pair_scenes
+from geoseg.jobs.lock import hold
 from geoseg.jobs.outcome import Event, Listener
 from geoseg.jobs.versions import versions
 from geoseg.outputs.evaluation_page import write_evaluation_page
 from geoseg.outputs.records import write_json
 from geoseg.outputs.staging import clean_leftovers, staging
 from geoseg.outputs.tables import write_areas
+from geoseg.outputs.together import held_stage
 from geoseg.scene.class_raster import open_class_raster
 from geoseg.scene.guard import without_query
 
@@ -323,16 +325,18 @@ def _value(value: Any) -> Any:
 
 def _write(result: Evaluated, output: Path, *, overwrite: bool) -> None:
     name = output.resolve().name
-    clean_leftovers(output.parent)
-    with staging(output, overwrite=overwrite) as stage:
-        for kind, table in result.tables.items():
-            write_areas(table, stage / f"{name}_{kind}.csv")
-        write_json(stage / f"{name}.json", result.record)
-        write_evaluation_page(
-            stage / f"{name}.html",
-            result.evaluation,
-            result.tables,
-            title=f"{result.record['prediction']} against {result.record['reference']}",
-            notes=result.record["notes"],
-            failed=result.failed,
-        )
+    # others may be at work in that folder: other evaluations, or the run whose results these are of
+    with hold(output.parent, Path(f".{name}.lock")), held_stage(output.parent) as hidden:
+        clean_leftovers(output.parent, of=name)
+        with staging(output, overwrite=overwrite, within=hidden) as stage:
+            for kind, table in result.tables.items():
+                write_areas(table, stage / f"{name}_{kind}.csv")
+            write_json(stage / f"{name}.json", result.record)
+            write_evaluation_page(
+                stage / f"{name}.html",
+                result.evaluation,
+                result.tables,
+                title=f"{result.record['prediction']} against {result.record['reference']}",
+                notes=result.record["notes"],
+                failed=result.failed,
+            )

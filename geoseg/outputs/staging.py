@@ -18,7 +18,7 @@ _FOLDER = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<state>staging|parts|old
 
 
 @contextmanager
-def staging(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staging(final: Path, *, overwrite: bool = False, within: Path | None = None) -> Iterator[Path]:
     """A hidden folder beside ``final`` that becomes ``final`` when the block ends well, and vanishes when it does not.
 
     A scene's outputs appear together. When an existing folder is overwritten, files in it that are not the scene's
@@ -27,6 +27,7 @@ def staging(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Args:
         final: The folder to be; its parent exists.
         overwrite: Whether an existing folder may be replaced.
+        within: Folder of the same disk for the hidden one, where others may clean up beside ``final`` meanwhile.
 
     Yields:
         The folder to publish into.
@@ -37,7 +38,8 @@ def staging(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         _refuse_existing(final)
     token = secrets.token_hex(4)
-    stage, old = (final.with_name(f".{final.name}.{token}.{state}") for state in ("staging", "old"))
+    stage = (within or final.parent) / f".{final.name}.{token}.staging"
+    old = final.with_name(f".{final.name}.{token}.old")
     try:
         stage.mkdir()
     except OSError as error:
@@ -74,25 +76,31 @@ def _put_in_place(stage: Path, old: Path, final: Path, *, overwrite: bool) -> No
             old.rename(final)
         raise
     crash_point("stage_renamed")
-    _retire(old, final)
-    fsync_folder(final.parent)
+    fsync_folder(final.parent)  # before the old one goes: not every disk keeps the order of names
     crash_point("stage_synced")
+    _retire(old, final)
 
 
-def clean_leftovers(folder: Path) -> list[str]:
+def clean_leftovers(folder: Path, *, of: str | None = None) -> list[str]:
     """Remove what killed runs left in a folder, and put back a folder that was set aside and never replaced.
 
     Call it under the lock that keeps other runs out of the folder.
+
+    Args:
+        folder: Where the outputs are.
+        of: Name of the one output folder whose leftovers are meant, where others may be on their way; all by default.
 
     Returns:
         Names of what was removed or put back, sorted.
     """
     found = []
     for entry in sorted(folder.iterdir()):
-        if ASIDE_NAME.match(entry.name) and entry.is_file():
-            entry.unlink()
+        if of is None and ASIDE_NAME.match(entry.name) and entry.is_file():
+            entry.unlink(missing_ok=True)  # one who is refused the folder tries whether it can be written into
         elif (match := _FOLDER.match(entry.name)) and entry.is_dir() and not entry.is_symlink():
             final = folder / match["name"]
+            if of not in (None, final.name):
+                continue
             if match["state"] != "old":
                 shutil.rmtree(entry)
             elif final.exists():

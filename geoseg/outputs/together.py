@@ -3,16 +3,15 @@
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import OutputError, printable
 from geoseg.outputs.aside import fsync_folder, outdated_sides
-from geoseg.scratch import hold_folder, is_abandoned
+from geoseg.scratch import hold_folder, is_abandoned, remove_folder
 
-__all__ = ["together"]
+__all__ = ["held_stage", "together"]
 
 _SIDES = {".shp": (".cpg", ".dbf", ".prj", ".shx", ".qml"), ".fgb": (".qml",), ".geojson": (".qml",)}
 _FOLDER = re.compile(r"\.geoseg\.[0-9a-f]{8}\.together")
@@ -36,7 +35,7 @@ def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[
         stages: dict[Path, Path] = {}
         for path in paths:
             if path.parent not in stages:
-                stages[path.parent] = stack.enter_context(_stage(path.parent))
+                stages[path.parent] = stack.enter_context(held_stage(path.parent))
         yield [stages[path.parent] / path.name for path in paths]
         there = [path for path in paths if path.exists()]
         if there and not overwrite:
@@ -56,15 +55,19 @@ def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[
 
 
 @contextmanager
-def _stage(folder: Path) -> Iterator[Path]:
-    """A hidden folder in another one, locked while it is used."""
+def held_stage(folder: Path) -> Iterator[Path]:
+    """A hidden folder in another one, locked while it is used: nobody who cleans up takes it for abandoned.
+
+    Raises:
+        OutputError: If the folder is missing or cannot be written into.
+    """
     stage = folder / f".geoseg.{secrets.token_hex(4)}.together"
     try:
         for entry in folder.iterdir():
             if _FOLDER.fullmatch(entry.name):
                 with suppress(OSError):
                     if is_abandoned(entry):
-                        shutil.rmtree(entry, ignore_errors=True)
+                        remove_folder(entry)
         stage.mkdir()
         held = hold_folder(stage)
     except OSError as error:
@@ -75,7 +78,7 @@ def _stage(folder: Path) -> Iterator[Path]:
     try:
         yield stage
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        remove_folder(stage)
         if held is not None:
             os.close(held)
 

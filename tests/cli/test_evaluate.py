@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from geoseg.evaluate.scores import Margins, scores
+from geoseg.jobs.lock import hold
+from geoseg.outputs.staging import clean_leftovers
 from tests.cli.test_change import NAMES, UTM, natural, write_map
 from tests.conftest import Command
 
@@ -330,3 +334,39 @@ def test_a_prediction_is_named_once(words: tuple[str, ...], said: str, geoseg_co
     ended = geoseg_command("evaluate", *words)
     assert ended.code == 2
     assert said in ended.err
+
+
+def test_what_others_write_beside_it_is_left_alone(lots: Path, tmp_path: Path, geoseg_command: Command) -> None:
+    others = [tmp_path / ".run.0123abcd.staging", tmp_path / ".run.0123abcd.parts"]
+    for folder in (*others, tmp_path / ".scores.0123abcd.staging"):
+        folder.mkdir()
+        (folder / "half").touch()
+    (tmp_path / ".run.json.0123abcd.part").touch()
+    words = ["evaluate", lots / "maps" / "mid.tif", lots / "labels" / "mid_label.tif", "-o", tmp_path / "scores"]
+    assert geoseg_command(*words).code == 0
+    assert {p.name for p in tmp_path.iterdir()} == {*(p.name for p in others), ".run.json.0123abcd.part", "scores"}
+    with hold(tmp_path, Path(".scores.lock")):
+        ended = geoseg_command(*words, "--overwrite")
+    assert ended.code == 2
+    assert f": process {os.getpid()} of " in ended.err
+
+
+def test_evaluations_and_cleaning_runs_do_not_disturb_each_other(
+    lots: Path, tmp_path: Path, geoseg_command: Command
+) -> None:
+    stop = threading.Event()
+
+    def clean() -> None:
+        while not stop.is_set():
+            clean_leftovers(tmp_path)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    words = ["evaluate", lots / "maps" / "mid.tif", lots / "labels" / "mid_label.tif"]
+    try:
+        codes = [geoseg_command(*words, "-o", tmp_path / f"scores{i}").code for i in range(5)]
+    finally:
+        stop.set()
+        cleaner.join()
+    assert codes == [0] * 5
+    assert {p.name for p in tmp_path.iterdir()} == {f"scores{i}" for i in range(5)}

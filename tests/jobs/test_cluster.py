@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import ParameterError, ResourceError
 from geoseg.jobs.cluster import connect
-from geoseg.scratch import scratch_folder
+from geoseg.scratch import hold_folder, scratch_folder
 
 
 def process_id() -> int:
@@ -180,3 +181,38 @@ with ThreadPoolExecutor(8) as pool:
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.iterdir())) == 8
+
+
+REMOVE = """
+import sys
+from pathlib import Path
+from geoseg.scratch import remove_folder
+print("there", flush=True)
+remove_folder(Path(sys.argv[1]))
+"""
+
+
+def test_who_is_killed_while_it_removes_its_folder_leaves_one_that_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cut = 0
+    for i in range(8):
+        folder = tmp_path / f"geoseg-dask-{i}"
+        folder.mkdir()
+        held = hold_folder(folder)
+        assert held is not None
+        os.close(held)  # its owner is dead
+        for k in range(1500):
+            (folder / str(k)).touch()
+        with subprocess.Popen(
+            [sys.executable, "-c", REMOVE, str(folder)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.002 * i)
+            process.kill()
+        cut += folder.exists()
+    assert cut
+    with scratch_folder("train") as mine:
+        assert list(tmp_path.iterdir()) == [mine]
