@@ -103,6 +103,8 @@ def train(
                     "it, or choose another --output"
                 )
             if not restart:
+                if _read(work / _ASKED).get("key") == asked["key"]:  # killed before it was tidied up
+                    _clear(TrainingFolder(work, shown), work)
                 return Trained(folder=output, card=card_from_yaml(output / CARD), was_there=True)
         folder = TrainingFolder(work, shown)
         with closing(folder):
@@ -122,18 +124,25 @@ def train(
                 card = _fitted(
                     training, pairs, first, folder, output, machine=machine, trust=trust, say=say, progress=progress
                 )
+                # what it is of goes before the card, without which nobody asks
+                write_json(shown / _ASKED, asked)
+                write_card(card, output / CARD)
             except GeosegError:
                 if not folder.checkpoint_file.exists():
                     (work / _ASKED).unlink(missing_ok=True)
                     folder.remove_if_empty()
                 raise
-        write_json(shown / _ASKED, asked)
-        for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
-            file.unlink(missing_ok=True)
-        shutil.rmtree(work / _MAPS, ignore_errors=True)
-        with suppress(OSError):
-            work.rmdir()
+        _clear(folder, work)
     return Trained(folder=output, card=card, was_there=False)
+
+
+def _clear(folder: TrainingFolder, work: Path) -> None:
+    """Remove what a finished training needs no more."""
+    for file in (folder.checkpoint_file, folder.best_file, work / _ASKED):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(work / _MAPS, ignore_errors=True)
+    with suppress(OSError):
+        work.rmdir()
 
 
 @contextmanager
@@ -161,7 +170,7 @@ def _fitted(
     say: Callable[[str], None],
     progress: "Progress",
 ) -> ModelCard:
-    """Train and publish."""
+    """Train and publish the weights; the card is yet to be written."""
     from safetensors.torch import load_file
 
     from geoseg.train.batches import HeldOutBatches, TrainingBatches
@@ -230,7 +239,7 @@ def _fitted(
     # the card is withdrawn before the weights change, and written last: it never speaks of other weights
     (output / CARD).unlink(missing_ok=True)
     weights = write_weights(load_file(folder.best_file), output / WEIGHTS)
-    card = make_card(
+    return make_card(
         spec,
         pairs,
         places,
@@ -244,8 +253,6 @@ def _fitted(
         epochs=epochs,
         best=best,
     )
-    write_card(card, output / CARD)
-    return card
 
 
 def _data_in_words(pairs: "Pairs", places: "Places") -> str:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import geoseg
+from geoseg.outputs import crash
 from tests.conftest import Command
 from tests.train.conftest import BANDS, TINY, made, write
 
@@ -202,3 +203,41 @@ def test_each_batch_is_a_step_of_the_bar_and_each_epoch_a_line() -> None:
         _tell(cast("Any", Listening()), done, 4, epoch if done == 2 else None)
     line = "epoch 1: loss 0.5000, held out 0.2500, mIoU 0.7500, 3.0 s"
     assert told == [("training", 1, 4, "batches"), ("training", 2, 4, "batches"), (line,)]
+
+
+def test_a_training_killed_at_its_last_writes_is_neither_lost_nor_taken_for_another(
+    geoseg_command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", folder / "train.yaml", "--threads", "1", "--device", "cpu", "--epochs", "1"]
+    monkeypatch.setenv("GEOSEG_CRASH_AT", "nowhere")  # passages are counted where any is asked for
+    before = crash._passed["begin"]
+    whole = geoseg_command(*words, "-o", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    last = crash._passed["begin"] - before  # the card
+    monkeypatch.delenv("GEOSEG_CRASH_AT")
+
+    def killed(point: str, output: Path, *more: str) -> None:
+        ended = subprocess.run(
+            [sys.executable, "-m", "geoseg", *map(str, words), "-o", str(output), *more],
+            env=os.environ
+            | {"PYTHONPATH": str(Path(geoseg.__file__).parents[1]), "GEOSEG_CRASH_AT": f"{point}:{last}"},
+            capture_output=True,
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+    killed("begin", tmp_path / "one")
+    assert not (tmp_path / "one" / "card.yaml").exists()
+    again = geoseg_command(*words, "-o", tmp_path / "one")
+    assert again.code == 0, again.err
+    killed("folder_synced", tmp_path / "two")
+    again = geoseg_command(*words, "-o", tmp_path / "two")
+    assert "unchanged since it was trained" in again.err
+    for output in (tmp_path / "one", tmp_path / "two"):
+        assert {p.name for p in output.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
+        assert (output / "card.yaml").read_bytes() == (tmp_path / "whole" / "card.yaml").read_bytes()
+    # one of other settings that was killed in the place of this one
+    killed("begin", tmp_path / "one", "--overwrite", "--seed", "1")
+    ended = geoseg_command(*words, "-o", tmp_path / "one")
+    assert ended.code == 2
+    assert "holds an unfinished training" in ended.err
