@@ -16,7 +16,7 @@ from geoseg.errors import GeosegError, ParameterError, ResourceError
 from geoseg.jobs.allocator import keep_memory, memory_environment
 from geoseg.scratch import scratch_folder
 
-__all__ = ["COMPUTE", "Pool", "connect", "helpers"]
+__all__ = ["COMPUTE", "TICK_S", "LostWorkersError", "Pool", "connect", "helpers"]
 
 _log = logging.getLogger(__name__)
 _QUIET = {
@@ -31,10 +31,16 @@ COMPUTE = "geoseg-compute"
 """Worker resource that a block takes one of: as many as blocks may compute at once on the worker's device."""
 GPU = "GPU"
 """What it is called on clusters that others set up; taken where no worker declares the other."""
+TICK_S = 2.0
+"""How often who waits for a task looks whether there is still somebody at work."""
 _LOST = 60.0  # seconds without a worker after which none is expected to come back
 _FIRST = 30.0  # seconds that the first worker of a cluster may take to come: both may have been started just now
 _REFRESH = 5.0  # seconds after which the workers of a cluster, which may come and go, are counted again
 _TIMED_OUT = 75  # exit code of a worker process whose block took too long
+
+
+class LostWorkersError(ResourceError):
+    """There is nobody any more who would do the work."""
 
 
 class Pool:
@@ -87,21 +93,35 @@ class Pool:
         """A future of a task that does not compute on a device; it goes before blocks that wait."""
         return self.client.submit(_told, function, *args, pure=False, priority=10)
 
+    def result_of(self, future: Any) -> Any:
+        """The result of a future of `submit`.
+
+        Raises:
+            LostWorkersError: If there is nobody any more to wait for.
+        """
+        while not future.done():
+            try:
+                return future.result(timeout=TICK_S)
+            except TimeoutError:
+                if not future.done():  # else it is the task's own
+                    self.check()
+        return future.result()
+
     def check(self) -> None:
         """See that there is somebody to wait for.
 
         Raises:
-            ResourceError: If the scheduler is gone, or no worker has been there for a minute.
+            LostWorkersError: If the scheduler is gone, or no worker has been there for a minute.
         """
         shown = f" at {self.shown}" if self.shown else ""
         if self.client.status != "running":
-            raise ResourceError(
+            raise LostWorkersError(
                 f"the Dask scheduler{shown} is gone: start it, then run again; finished blocks are kept"
             )
         if self._workers():
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > _LOST:
-            raise ResourceError(
+            raise LostWorkersError(
                 f"the Dask scheduler{shown} has had no worker for {_LOST:.0f} s: start some, then run again; "
                 "finished blocks are kept"
             )

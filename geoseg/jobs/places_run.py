@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from geoseg import __version__
 from geoseg.errors import GeosegError, printable
-from geoseg.jobs.cluster import Pool
+from geoseg.jobs.cluster import LostWorkersError, Pool
 from geoseg.jobs.outcome import Event, Listener, SceneOutcome, Summary
 from geoseg.jobs.versions import versions
 
@@ -67,15 +67,17 @@ def work_on_places(jobs: Sequence[PlaceJob], pool: Pool | None) -> Iterator[Scen
             if pool is None:
                 running.append((job, began, lambda j=job: j.function(*j.arguments)))  # type: ignore[misc]
             else:
-                running.append((job, began, pool.submit(job.function, *job.arguments).result))
+                future = pool.submit(job.function, *job.arguments)
+                running.append((job, began, lambda f=future: pool.result_of(f)))  # type: ignore[misc]
         job, began, result = running.pop(0)
         href = " and ".join(printable(i) for i in job.inputs)
         try:
             done = result()
         except Exception as error:  # noqa: BLE001 - whatever one place does, it must not stop the others
-            yield SceneOutcome(
-                href=href, id=job.name, status="failed", error=_said(error, job.name), seconds=time.monotonic() - began
-            )
+            seconds = time.monotonic() - began
+            yield SceneOutcome(href=href, id=job.name, status="failed", error=_said(error, job.name), seconds=seconds)
+            if isinstance(error, LostWorkersError):
+                waiting = []  # as in a run: those under way fail, and those after them are not begun
             continue
         yield SceneOutcome(
             href=href,

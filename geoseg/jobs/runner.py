@@ -15,7 +15,7 @@ from geoseg.errors import GeosegError, ResourceError, printable
 from geoseg.inference.lattice import Block
 from geoseg.inference.recipe import Recipe
 from geoseg.jobs.block import Computed, compute_block
-from geoseg.jobs.cluster import Pool
+from geoseg.jobs.cluster import TICK_S, Pool
 from geoseg.jobs.journal import Journal
 from geoseg.jobs.outcome import Event, Listener, Options, SceneOutcome
 from geoseg.jobs.plan import ScenePlan
@@ -32,8 +32,6 @@ from geoseg.scene.stac import split_item_name
 __all__ = ["Runner", "named"]
 
 _log = logging.getLogger(__name__)
-_TICK = 2.0
-"""Seconds without news after which the workers are looked for."""
 _REPAIRS = 3
 """Times that damaged parts of a scene are computed again: a disk that damages them again and again is no place."""
 
@@ -104,7 +102,7 @@ class Runner:
             self._feed(plans)
             while self._in_flight:
                 try:
-                    future = self._ended.get(timeout=_TICK)
+                    future = self._ended.get(timeout=TICK_S)
                 except queue.Empty:
                     self._pool.check()
                     continue

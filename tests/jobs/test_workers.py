@@ -14,6 +14,7 @@ import pytest
 from geoseg.inference.recipe import Choices
 from geoseg.jobs.cluster import Pool, connect
 from geoseg.jobs.outcome import Event, Options
+from geoseg.jobs.places_run import PlaceJob, work_on_places
 from geoseg.jobs.run import run
 from geoseg.models.load import load_model
 from tests.commands import Forks
@@ -197,3 +198,26 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_what_was_finished(path: Pa
     ended = geoseg_command("run", path, "-o", out, "-m", "kmeans:3", "--block-size", 512, "--no-polygons")
     assert ended.code == 0, ended.err
     assert "finished before" in ended.err
+
+
+def test_a_place_whose_workers_are_gone_fails_and_those_after_it_are_not_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("geoseg.jobs.cluster._LOST", 1.0)
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, local_directory=str(tmp_path), **local)
+    jobs = [
+        PlaceJob(name=name, inputs=(name,), function=hang_always, arguments=(), table="change")  # type: ignore[arg-type]
+        for name in "abcd"
+    ]
+    with connect(scheduler=cluster.scheduler_address) as pool:
+        timer = threading.Timer(1, cluster.scale, (0,))
+        timer.start()
+        outcomes = list(work_on_places(jobs, pool))
+        timer.join()
+        cluster.close()
+    assert {o.status for o in outcomes} == {"failed"}
+    assert "has had no worker for" in (outcomes[0].error or "")
+    assert len(outcomes) < len(jobs)
