@@ -29,6 +29,7 @@ __all__ = ["Journal", "PartJournal", "R", "finished_blocks", "parts_folder"]
 
 _VERSION = 1
 _NAME = "journal.sqlite"
+_PATIENCE_S = 5.0  # who only looks how far a run is holds the file for as long
 _PARTS = "parts"
 _SCHEMA = f"""
 CREATE TABLE scenes (scene TEXT PRIMARY KEY, key TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL);
@@ -241,7 +242,7 @@ def finished_blocks(state: Path, scene: str, key: str) -> tuple[tuple[int, int],
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=0)
+    db = sqlite3.connect(path, timeout=_PATIENCE_S)
     db.text_factory = _text
     try:
         # one process only, and no shared memory: so it works on file systems of other machines, too

@@ -157,11 +157,14 @@ def _acquire(output: Path, path: Path) -> tuple[int, str | None]:
     """The lock file, held, and why it is not, on file systems that have no locks."""
     me = json.dumps(asdict(Holder.me())).encode()  # before: to look up a user's name may take its time
     while True:
-        path.parent.mkdir(exist_ok=True)
         try:
+            with suppress(FileExistsError):
+                path.parent.mkdir()
             # for reading and writing: network file systems give exclusive locks on nothing else
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:  # a run that ended took the folder with it
+            if not output.is_dir() or path.parent.is_symlink():
+                raise
             continue
         try:
             note = _lock(file, output)

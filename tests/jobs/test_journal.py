@@ -1,6 +1,7 @@
 """The journal: what is written down comes back, what is damaged is noticed, what is finished is forgotten."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     taken.write_text("a file")
     with pytest.raises(OutputError, match=r"cannot keep the journal in .*taken: .*; free or mend that disk"):
         Journal(taken)
+
+
+def test_who_looks_how_far_a_run_is_does_not_hold_it_up(tmp_path: Path) -> None:
+    with Journal(tmp_path):
+        pass
+    looking = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None, check_same_thread=False)
+    looking.execute("BEGIN")
+    looking.execute("SELECT * FROM sqlite_master").fetchall()
+    timer = threading.Timer(0.3, looking.close)
+    timer.start()
+    with Journal(tmp_path):
+        timer.join()

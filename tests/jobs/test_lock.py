@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -173,4 +174,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         pytest.raises(OutputError, match=r"cannot write into .*file/out: .*; choose another --output"),
         hold(tmp_path / "file" / "out"),
     ):
+        pass
+
+
+def test_runs_that_begin_and_end_in_one_folder_again_and_again_find_it_free_or_held(tmp_path: Path) -> None:
+    def begin(_: int) -> int:
+        n = 0
+        for _ in range(150):
+            try:
+                with hold(tmp_path / "out"):
+                    n += 1
+            except HeldError:
+                pass
+        return n
+
+    with ThreadPoolExecutor(4) as pool:
+        held = list(pool.map(begin, range(4)))
+    assert sum(held) > 150
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_link_that_leads_nowhere_in_the_place_of_the_state_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".geoseg").symlink_to(tmp_path / "gone")
+    with pytest.raises(OutputError, match="cannot write into"), hold(tmp_path):
         pass
