@@ -71,6 +71,8 @@ def was_missed(pipeline: Pipeline, now: datetime) -> bool:
     if schedule is None or not started:
         return False
     last = datetime.fromisoformat(started)
+    if last > now:  # by a clock that was wrong
+        return True
     return schedule.times.next_after(last, time_zone(schedule.time_zone)) <= now
 
 
@@ -80,7 +82,8 @@ def serve(
     """Run a command whenever a trigger fires, until a signal ends it.
 
     Runs do not overlap: what comes due while one is on is left out. Times that passed while the machine slept are made
-    up by one run. SIGTERM and SIGINT are passed on to the run; when it has ended, so does this. A second signal, or a
+    up by one run. SIGTERM and SIGINT are passed on to the run, SIGHUP as SIGTERM; when it has ended, so does
+    this. A second signal, or a
     run that does not end in time, kills it.
 
     Args:
@@ -107,16 +110,13 @@ def serve(
     first = {"next_run_time": datetime.now(UTC)} if at_once else {}
     scheduled = scheduler.add_job(runner.run, trigger, id="batch", **job, **first)
     scheduler.add_listener(lambda _: say("the run before is still on: this one is left out"), EVENT_JOB_MAX_INSTANCES)
-    with _signals_stop():
+    with _signals_stop(runner.kill):
         try:
             say(f"next run at {_when(scheduled.trigger.get_next_fire_time(None, datetime.now(UTC)))}")
             scheduler.start()
         except _Stop as stop:
             say(f"{signal.Signals(stop.number).name}: stopping")
-            try:
-                runner.stop(stop.number, grace)
-            except _Stop:
-                runner.kill()
+            runner.stop(signal.SIGINT if stop.number == signal.SIGINT else signal.SIGTERM, grace)
             if scheduler.running:  # not so where the signal came before it was
                 scheduler.shutdown(wait=True)
     return 0
@@ -163,11 +163,21 @@ class _Runner:
 
 
 @contextmanager
-def _signals_stop() -> Iterator[None]:
+def _signals_stop(again: Callable[[], None]) -> Iterator[None]:
+    """The first signal raises `_Stop`, which must not be raised in what that one set going; others do ``again``."""
+    asked = False
+
     def stop(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            again()
+            return
+        asked = True
         raise _Stop(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # a shell has its background jobs ignore interrupts, and nohup the end of the terminal
+    heard = [n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

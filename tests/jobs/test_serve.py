@@ -146,6 +146,9 @@ def test_a_run_that_was_missed_is_known_by_the_last_one(write_scene: WriteScene,
     long_ago = (now - timedelta(days=2)).isoformat()
     edit_state(pipeline.state_file, "UPDATE facts SET value = ? WHERE name = 'started'", long_ago)
     assert was_missed(pipeline, now)
+    by_a_wrong_clock = (now + timedelta(days=400)).isoformat()
+    edit_state(pipeline.state_file, "UPDATE facts SET value = ? WHERE name = 'started'", by_a_wrong_clock)
+    assert was_missed(pipeline, now)
     assert not was_missed(pipeline_in(tmp_path), now)
 
 
@@ -170,3 +173,27 @@ def test_serve_runs_the_pipeline_in_a_process_of_its_own(write_scene: WriteScene
     assert summary_of(pipeline)["counts"]["done"] == 1
     assert batch_command(pipeline)[-1] == str(path)
     assert os.getpid() != process.pid
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.001])
+def test_a_second_signal_right_after_the_first_kills_the_run_too(wait: float, tmp_path: Path) -> None:
+    process = started(tmp_path, every=0.2, lasts=60, stops=60)
+    until(tmp_path, "began")
+    process.terminate()
+    time.sleep(wait)
+    process.terminate()
+    time.sleep(1)
+    process.terminate()  # where the two came as one
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert "stopped" not in log(tmp_path)
+
+
+def test_the_end_of_the_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
+    process = started(tmp_path, every=0.2, lasts=60, stops=0.1)
+    until(tmp_path, "began")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert log(tmp_path) == ["began", f"signal {int(signal.SIGTERM)}", "stopped"]
