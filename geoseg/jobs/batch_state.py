@@ -17,6 +17,12 @@ from geoseg.errors import InputError, OutputError, printable
 __all__ = ["BATCH_LOCK", "PairRow", "SceneRow", "State", "read_fact", "read_pairs", "read_state"]
 
 BATCH_LOCK = Path(".batch.lock")
+_PATIENCE_S = 30.0
+_KIND = 0xFF  # of SQLite's codes; the rest says more of it
+_NO_DAMAGE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM,
+}  # fmt: skip
 """Held in the output folder while a batch is at work, beside the lock of each run of it."""
 _FORMAT = 1
 _Kind = Literal["done", "failed", "retired", "begun"]
@@ -132,7 +138,7 @@ class State:
                     f"the state file {path} is damaged ({fault}): it is kept as {aside.name} and begun anew; what is "
                     "done is compared with the inputs again, counts of failures are lost"
                 )
-            connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+            connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_S)
             try:
                 if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     connection.executescript(
@@ -255,7 +261,11 @@ def _is_nothing(path: Path) -> bool:
 
 
 def _fault(path: Path) -> str | None:
-    """What is wrong with a state file."""
+    """What is wrong with a state file.
+
+    Raises:
+        OutputError: If that cannot be told, because something else has it open or its disk is at fault.
+    """
     try:
         if _is_nothing(path):
             return None
@@ -270,6 +280,11 @@ def _fault(path: Path) -> str | None:
             list(_rows(connection, PairRow))
             connection.execute("SELECT name, value FROM facts").fetchall()
     except (sqlite3.Error, ValueError, TypeError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & _KIND in _NO_DAMAGE:
+            raise OutputError(
+                f"cannot read the state file {printable(path)}: {printable(error)}; close what has it open, or mend "
+                "its disk, then run again"
+            ) from error
         return printable(error)
     return None
 
@@ -278,7 +293,9 @@ def _fault(path: Path) -> str | None:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     # rw: a run that was killed while it wrote leaves a journal that only a writer may roll back; where nothing can be
     # written SQLite reads only
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=_PATIENCE_S
+    )
     try:
         yield connection
     finally:

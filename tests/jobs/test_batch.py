@@ -7,6 +7,7 @@ import sqlite3
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError, InputError, OutputError
+from geoseg.jobs import batch_state
 from geoseg.jobs.batch import run_batch
 from geoseg.jobs.batch_report import BatchReport
 from geoseg.jobs.batch_retry import release
@@ -227,6 +229,21 @@ def test_losing_the_state_costs_time_and_not_truth(loss: str, three: Pipeline, t
     assert {name: tree(three.output / name) for name in "abc"} == before
     assert standings(three) == {"a": "done", "b": "done", "broken": "quarantined", "c": "done"}
     assert (three.output / "batch.sqlite.damaged").exists() == damaged
+
+
+def test_a_state_that_something_else_has_open_is_not_taken_for_damaged(
+    three: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(three)
+    monkeypatch.setattr(batch_state, "_PATIENCE_S", 0.1)
+    browser = sqlite3.connect(three.output / "batch.sqlite", isolation_level=None)
+    browser.execute("BEGIN EXCLUSIVE")
+    for work in (partial(read_state, three.output / "batch.sqlite"), partial(run, three)):
+        with pytest.raises(OutputError, match="database is locked; close what has it open"):
+            work()
+    browser.close()
+    assert standings(three)["a"] == "done"
+    assert not (three.output / "batch.sqlite.damaged").exists()
 
 
 def test_results_that_were_damaged_or_removed_are_made_again(three: Pipeline) -> None:
