@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -66,11 +67,16 @@ def cli() -> None:
     """From satellite and aerial images to land-cover maps, polygons and areas."""
 
 
+_ONE_S = 0.5
+"""Signals as close to each other as this are one."""
+
+
 class _Signals:
     """What SIGINT and SIGTERM do: the first ends what is under way in order, the second ends the process at once."""
 
     def __init__(self) -> None:
         self._asked = False
+        self._at = 0.0
 
     def install(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -82,8 +88,11 @@ class _Signals:
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:
-            os._exit(128 + number)
-        self._asked = True
+            # timeout(1) sends its signal to the process, and at once again to its group
+            if time.monotonic() - self._at > _ONE_S:
+                os._exit(128 + number)
+            return
+        self._asked, self._at = True, time.monotonic()
         raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def forget(self) -> None:
