@@ -36,7 +36,7 @@ def standing(output: Path, key: str, finished: Callable[[dict[str, Any]], R | No
             "choose another --output"
         )
     item = read_item(output)
-    fault = fault_in(output, item)
+    fault = fault_in(output, item, thorough=overwrite)
     found = None
     if item is not None and fault is None and item["properties"]["geoseg:parameters"]["key"] == key:
         found = finished(item)

@@ -9,6 +9,7 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import printable
+from geoseg.outputs.aside import sha256_of
 
 __all__ = ["Results", "fault_in", "place_of", "read_item", "results_in"]
 
@@ -41,12 +42,16 @@ def read_item(folder: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
-def fault_in(folder: Path, item: dict[str, Any] | None) -> str | None:
+def fault_in(folder: Path, item: dict[str, Any] | None, *, thorough: bool = False) -> str | None:
     """What shows that results are not as they were finished; None where nothing does.
+
+    All files are looked at for their size. Those that were written to after the record, which is written last, are
+    compared with their checksums, but for GeoPackages: QGIS writes into them when it opens them.
 
     Args:
         folder: Where they are.
         item: Their record, from `read_item`.
+        thorough: Whether all others are compared with their checksums, too, whatever their times are.
 
     Returns:
         The file and what is wrong with it, as the end of a sentence.
@@ -56,16 +61,25 @@ def fault_in(folder: Path, item: dict[str, Any] | None) -> str | None:
         if item is None:
             return f"their record {record} cannot be read"
         sizes = {str(PurePath(asset["href"])): int(asset["file:size"]) for asset in item["assets"].values()}
+        sums = {str(PurePath(asset["href"])): str(asset.get("file:checksum", "")) for asset in item["assets"].values()}
         _ = item["properties"]["geoseg:parameters"]["key"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"their record {record} is none of geoseg's"
     for name, size in sizes.items():
         try:
-            found = (folder / name).stat().st_size
+            found = (folder / name).stat()
         except (OSError, ValueError):
             return f"{printable(name)} is missing"
-        if found != size:
-            return f"{printable(name)} has {found:,} bytes instead of {size:,}"
+        if found.st_size != size:
+            return f"{printable(name)} has {found.st_size:,} bytes instead of {size:,}"
+        newer = found.st_mtime_ns > (folder / f"{folder.name}.json").stat().st_mtime_ns
+        if (newer or thorough) and sums[name] and not name.endswith(".gpkg"):
+            try:
+                same = sums[name].endswith(sha256_of(folder / name))
+            except OSError as error:
+                return f"{printable(name)} cannot be read ({error.strerror})"
+            if not same:
+                return f"{printable(name)} is not what was written (its checksum differs)"
     return None
 
 

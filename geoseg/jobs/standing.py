@@ -68,7 +68,7 @@ def standing_of(folder: Path, recipe: Recipe, options: Options) -> Standing:
     if not (folder / f"{folder.name}.json").is_file():
         return Standing(kind="taken")
     item = read_item(folder)
-    fault = fault_in(folder, item)
+    fault = fault_in(folder, item, thorough=options.overwrite)
     if item is None or fault is not None:
         return Standing(kind="damaged", fault=fault or "")
     finished = _finished(folder, item, recipe.key, options)

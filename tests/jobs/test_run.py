@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,7 +92,13 @@ def test_damaged_results_are_named_as_such_and_made_again_with_overwrite(
     words = ("run", path, "-o", out, *KMEANS)
     geoseg_command(*words)
     size = (out / "scene" / "scene_areas.csv").stat().st_size
+    other = bytes(b ^ 1 for b in (out / "scene" / "scene_classes.tif").read_bytes())
     damages = [
+        (
+            "scene_classes.tif",
+            other,
+            "scene_classes.tif is not what was written (its checksum differs); pass --overwrite",
+        ),
         ("scene_areas.csv", b"short", f"scene_areas.csv has 5 bytes instead of {size}; pass --overwrite"),
         ("scene_classes.tif", None, "scene_classes.tif is missing; pass --overwrite"),
         ("scene.json", b"{", "their record scene.json cannot be read; pass --overwrite"),
@@ -109,6 +116,29 @@ def test_damaged_results_are_named_as_such_and_made_again_with_overwrite(
         assert geoseg_command(*words, "--overwrite", "--dry-run").out.splitlines()[1].startswith("scene,damaged,")
         assert geoseg_command(*words, "--overwrite").code == 0
     assert "scene: unchanged" in geoseg_command(*words).err
+
+
+def test_what_a_disk_has_changed_without_a_word_is_found_with_overwrite(
+    write_scene: WriteScene, geoseg_command: Command
+) -> None:
+    path = write_scene()
+    out = path.parents[1] / "out"
+    words = ("run", path, "-o", out, *KMEANS)
+    geoseg_command(*words)
+    table = out / "scene" / "scene_areas.csv"
+    whole, times = table.read_bytes(), table.stat()
+    table.write_bytes(whole.replace(b"1", b"2"))
+    os.utime(table, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "scene: unchanged" in geoseg_command(*words).err  # not all is read each night
+    again = geoseg_command(*words, "--overwrite")
+    assert "scene: done" in again.err
+    assert table.read_bytes() == whole
+    # QGIS writes into a GeoPackage when it opens it
+    polygons = out / "scene" / "scene_polygons.gpkg"
+    with sqlite3.connect(polygons) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    assert "scene: unchanged" in geoseg_command(*words, "--overwrite").err
 
 
 def test_names_that_files_may_have_are_no_trouble_and_others_are_named(
@@ -476,6 +506,20 @@ def test_a_second_interrupt_ends_the_run_at_once(write_scene: WriteScene, forked
     assert "interrupted" not in ended.err  # that is said when all is tidied up
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
+
+
+@pytest.mark.slow
+def test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one(write_scene: WriteScene, forked: Forks) -> None:
+    path = write_scene(pixels=blobs(1600, 600))
+    words = ["--window", "32", "--overlap", "0.7", "--threads", "1"]
+    process = slow_run(forked, path, path.parents[1] / "out", *words)
+    process.wait_for("blocks, ")
+    process.send(signal.SIGTERM)
+    time.sleep(0.05)  # timeout(1) does so at once, but then they may arrive as one
+    process.send(signal.SIGTERM)
+    ended = process.end(timeout=60)
+    assert ended.code == 143
+    assert "terminated: finished blocks are kept" in ended.err
 
 
 @pytest.mark.slow
