@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.scene.class_names import names_tag
 from sample_data.classes import BANDS, LEGEND
 from sample_data.place import CRS, NO_TRUTH, Place, View, make_place, quads
 from sample_data.vectors import DRAWN, reference_points, zones
@@ -65,8 +66,7 @@ def write_truth(path: Path, truth: NDArray[np.uint8], transform: Affine, date: s
         out.write(truth, 1)
         out.descriptions = ("land cover",)
         out.write_colormap(1, {c.value: (*c.rgb, 255) for c in LEGEND} | {NO_TRUTH: (0, 0, 0, 0)})
-        out.update_tags(**_tag_time(date))
-        out.update_tags(1, **{f"class_{c.value}": c.name for c in LEGEND})
+        out.update_tags(**_tag_time(date), CLASSES=names_tag({c.value: c.name for c in LEGEND}))
 
 
 def _write_layer(path: Path, layer: str, table: gpd.GeoDataFrame, about: str) -> None:

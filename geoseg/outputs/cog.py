@@ -27,6 +27,7 @@ from geoseg.outputs.aside import Published, publish
 from geoseg.outputs.cog_check import Expected, check_cog, kept_crs
 from geoseg.outputs.parts import Kind, Part, iter_strips
 from geoseg.outputs.style import pam_xml, raster_qml
+from geoseg.scene.class_names import names_tag
 
 __all__ = ["write_class_cog", "write_confidence_cog", "write_probability_cog"]
 
@@ -57,6 +58,8 @@ def write_class_cog(
 ) -> Published:
     """Class map as a COG with palette, class names (``.aux.xml``) and a QGIS style (``.qml``) beside it.
 
+    The names are in a tag ``CLASSES``, too, for where the file goes alone, as far as a tag can hold them.
+
     Args:
         path: Final name, ``.tif``.
         parts: Parts that cover the scene, each pixel once.
@@ -72,11 +75,12 @@ def write_class_cog(
         ParameterError: If the parts do not cover the scene.
         OutputError: If a part is damaged, or the file cannot be written or does not read back.
     """
+    names = names_tag({c.value: c.name for c in legend})
     expected = Expected(
         geobox=geobox,
         nodata=legend.nodata,
         descriptions=(description,),
-        tags=_tags(metadata),
+        tags=_tags({**metadata, **({"CLASSES": names} if names else {})}),
         colormap={c.value: (*c.rgb, 255) for c in legend} | {legend.nodata: (0, 0, 0, 0)},
     )
 

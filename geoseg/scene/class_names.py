@@ -23,7 +23,7 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from geoseg.scene.guard import is_remote
 
-__all__ = ["RGB", "StatedClasses", "stated_classes"]
+__all__ = ["RGB", "StatedClasses", "names_tag", "stated_classes"]
 
 RGB = tuple[int, int, int]
 
@@ -232,7 +232,24 @@ def _color_table(dataset: DatasetReader, band: int) -> dict[int, RGB]:
 
 def _in_tag(dataset: DatasetReader, band: int, key: str) -> dict[int, str]:
     """Classes in a tag of the band or the file: ``1=water 2=forest``, or ``10: Tree cover`` line by line."""
-    text = " ".join((dataset.tags(band).get(key) or dataset.tags().get(key, "")).split())[:_MAX_TAG]
+    return _named_in(dataset.tags(band).get(key) or dataset.tags().get(key, ""))
+
+
+def names_tag(names: Mapping[int, str]) -> str:
+    """Names by class value as the text of a tag ``CLASSES``; empty where it would not read back as these.
+
+    Example:
+        >>> names_tag({1: "water", 2: "forest, open"})
+        '1=water, 2=forest, open'
+        >>> names_tag({1: "water 2: deep"})
+        ''
+    """
+    text = ", ".join(f"{value}={name}" for value, name in names.items())
+    return text if _named_in(text) == dict(names) else ""
+
+
+def _named_in(text: str) -> dict[int, str]:
+    text = " ".join(text.split())[:_MAX_TAG]
     if not _CLASSES_TAG.match(text):  # a sentence with a time in it is no list of classes
         return {}
     return dict(_named((int(value), name.strip(" ,;")) for value, name in _CLASSES_TAG.findall(text)))
