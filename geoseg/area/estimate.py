@@ -124,8 +124,9 @@ def estimate_areas(
         sampling: ``stratified``, points were drawn in each stratum; ``random``, at random or on a grid over the whole,
             and the strata are only its parts; ``post-stratified``, drawn so, but estimated by strata (Cochran 1977,
             5A.42).
-        fpc: Whether variances get the finite population correction, which assumes that no pixel was drawn twice. The
-            papers on maps leave it out (Olofsson) or have it (Stehman); for small samples of large maps it is nothing.
+        fpc: Whether variances get the finite population correction; a stratum of one pixel that was drawn
+            has no variance without it, too. It assumes that no pixel was drawn twice. The papers on maps leave it out
+            (Olofsson) or have it (Stehman); for small samples of large maps it is nothing.
         level: Confidence level of the intervals, from the normal distribution.
 
     Raises:
@@ -212,7 +213,7 @@ def estimate_areas(
             below,
             coarseness,
             covered,
-            fpc=fpc,
+            post_stratified=sampling == "post-stratified",
         ),
     )
 
@@ -253,7 +254,9 @@ class _Weighing:
             size, known = np.ones(len(order)), sizes
         mean_size = np.add.reduceat(size, starts) / n
         factor = known / mean_size
-        left = 1 - n / sizes if fpc else np.ones(len(n))
+        # a pixel that is all of its stratum is known, whatever is assumed of the others; sizes may be shares, too
+        is_whole = (n == 1) & (sizes == 1) & (strata.sizes.sum() > 1)
+        left = 1 - n / sizes if fpc else np.where(is_whole, 0.0, 1.0)
         if post_stratified:
             weight, total = sizes / sizes.sum(), n.sum()
             spread = (factor / weight) ** 2 * (weight * left / total + (1 - weight) / total**2)

@@ -28,7 +28,7 @@ def notes_on(
     coarseness: NDArray[np.float64],
     covered: float,
     *,
-    fpc: bool = False,
+    post_stratified: bool = False,
 ) -> tuple[str, ...]:
     """What a reader of the numbers has to know, one sentence each.
 
@@ -43,13 +43,12 @@ def notes_on(
         coarseness: (k,) what one more omission, at a point that stands for most, would add to the area of a class,
             relative to it.
         covered: Share of the map that lies in strata with points.
-        fpc: Whether variances are corrected for the finite number of pixels: a pixel that is all of its stratum then
-            has a variance, of zero.
+        post_stratified: Whether the sample was drawn without regard to the strata: else a pixel that is all of its
+            stratum has a variance, of zero.
     """
     notes = []
-    missed, alone = (n_by_stratum == 0) & (strata.sizes > 0), n_by_stratum == 1
-    whole = alone & (strata.sizes == 1)
-    single = alone & ~whole
+    missed = (n_by_stratum == 0) & (strata.sizes > 0)
+    single = (n_by_stratum == 1) & (post_stratified | (strata.sizes > 1))
     if missed.any():
         notes.append(
             f"no reference point in {listed(strata.names, missed)}, {_percent(1 - covered)} of the map: "
@@ -59,11 +58,6 @@ def notes_on(
         notes.append(
             f"one reference point in {listed(strata.names, single)}: it has no variance, so standard errors it "
             "is part of are left empty; label more points there, or merge the stratum with another"
-        )
-    if whole.any() and not fpc:
-        notes.append(
-            f"one reference point in {listed(strata.names, whole)}, which is a single pixel: --fpc counts it as known, "
-            "without it standard errors it is part of are left empty"
         )
     few = [f"{name} ({n})" for name, n in zip(strata.names, n_by_stratum, strict=True) if 1 < n < FEW]
     if few:
