@@ -123,8 +123,8 @@ def _placed(
         placed, notes = sampled, (_how(sampled, names),)
     if top >= bottom or left >= right:
         raise InputError(
-            f"{names[0]} and {names[1]} do not overlap: the first covers {_where(before)}, the second {_where(after)}; "
-            "give two maps of one place"
+            f"{names[0]} and {names[1]} do not overlap: the first covers {_where(before)}, the second {_where(after)}, "
+            "and no pixel of the first has its centre in the second; give two maps of one place"
         )
     return placed, (top, left, bottom, right), notes
 
