@@ -82,9 +82,8 @@ def serve(
     """Run a command whenever a trigger fires, until a signal ends it.
 
     Runs do not overlap: what comes due while one is on is left out. Times that passed while the machine slept are made
-    up by one run. SIGTERM and SIGINT are passed on to the run, SIGHUP as SIGTERM; when it has ended, so does
-    this. A second signal, or a
-    run that does not end in time, kills it.
+    up by one run. SIGTERM and SIGINT are passed on to the run, SIGHUP as SIGTERM; when it has ended, so does this. A
+    second signal, or a run that does not end in time, kills it.
 
     Args:
         command: Run without a shell, in a process group of its own.
