@@ -8,6 +8,7 @@ from geoseg.jobs.pipeline import Pipeline
 from geoseg.jobs.pipeline_options import Asked
 from geoseg.jobs.run_records import model_and_digest
 from geoseg.outputs.run_page import SceneLine, write_run_page
+from geoseg.outputs.together import together
 
 __all__ = ["write_batch_page"]
 
@@ -37,10 +38,13 @@ def write_batch_page(pipeline: Pipeline, asked: Asked, reports: Iterable[SceneRe
                 pixels=report.pixels,
             )
         )
-    write_run_page(
-        output / "report.html",
-        lines,
-        asked.options.choices.decision.legend(model.legend),
-        title=f"{pipeline.spec.name}: maps by {model.card.name}",
-        facts={"model": model_and_digest(model), "geoseg": __version__, "pipeline": pipeline.path.name},
-    )
+    # a run that begins in that folder meanwhile, as it may, would clean up what is published the short way
+    with together([output / "report.html"]) as (page,):
+        write_run_page(
+            page,
+            lines,
+            asked.options.choices.decision.legend(model.legend),
+            title=f"{pipeline.spec.name}: maps by {model.card.name}",
+            facts={"model": model_and_digest(model), "geoseg": __version__, "pipeline": pipeline.path.name},
+            output=output,
+        )

@@ -13,6 +13,7 @@ from geoseg.errors import OutputError, printable
 from geoseg.jobs.batch_survey import as_text
 from geoseg.outputs.aside import fsync_folder
 from geoseg.outputs.records import write_json, write_text
+from geoseg.outputs.together import together
 
 __all__ = ["BatchReport", "Became", "PairBecame", "PairReport", "SceneReport", "write_metrics", "write_summary"]
 
@@ -169,7 +170,8 @@ def write_summary(report: BatchReport, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    write_json(path, report.as_json)
+    with together([path]) as (file,):  # as the page: see there
+        write_json(file, report.as_json)
 
 
 def write_metrics(

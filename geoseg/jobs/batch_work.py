@@ -27,6 +27,7 @@ from geoseg.jobs.run import plan_run, run
 from geoseg.jobs.standing import standing_of
 from geoseg.jobs.words import counted
 from geoseg.outputs.tables import write_combined_areas
+from geoseg.outputs.together import together
 
 if TYPE_CHECKING:
     from geoseg.jobs.batch_change import ChangeStage
@@ -275,7 +276,9 @@ class Batch:
         tables = {name: table for name, table in tables.items() if table.is_file()}
         path = self.pipeline.output / "areas.csv"
         if tables:
-            write_combined_areas(tables, path, without=() if self.asked.options.probabilities else ("expected_ha",))
+            without = () if self.asked.options.probabilities else ("expected_ha",)
+            with together([path]) as (file,):  # as the page: see there
+                write_combined_areas(tables, file, without=without)
         else:
             path.unlink(missing_ok=True)
 

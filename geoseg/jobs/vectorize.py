@@ -163,7 +163,7 @@ def vectorize_raster(
             pool, at_once=threads, drawn=drawn, done=lambda b: tell("block", pixels=b.height * b.width)
         )
         with together(paths, overwrite=overwrite) as names:
-            for path, name, kind in zip(paths, names, formats, strict=True):
+            for name, kind in zip(names, formats, strict=True):
                 try:
                     write_polygons(
                         features,
@@ -174,9 +174,9 @@ def vectorize_raster(
                         checksum=False,
                     )
                 except GeosegError as error:
-                    message = str(error).replace(str(name), str(path)).replace(str(name.parent), str(path.parent))
-                    shown = message if str(printable(path)) in message else f"{printable(path)}: {message}"
-                    raise type(error)(shown) from error
+                    if str(printable(name)) in str(error):
+                        raise
+                    raise type(error)(f"{printable(name)}: {error}") from error
     return drawn
 
 

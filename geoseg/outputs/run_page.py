@@ -53,7 +53,13 @@ class SceneLine:
 
 
 def write_run_page(
-    path: Path, scenes: Sequence[SceneLine], legend: Legend, *, title: str, facts: Mapping[str, object]
+    path: Path,
+    scenes: Sequence[SceneLine],
+    legend: Legend,
+    *,
+    title: str,
+    facts: Mapping[str, object],
+    output: Path | None = None,
 ) -> Published:
     """Write the page.
 
@@ -61,11 +67,12 @@ def write_run_page(
     that it takes do not grow with the run.
 
     Args:
-        path: Final name, ``.html``; links to outputs are relative to its folder.
+        path: Final name, ``.html``.
         scenes: All inputs of the run, in order.
         legend: Of the class maps.
         title: What was made.
         facts: What it was made with, by name.
+        output: Folder that links to outputs are relative to; by default that of the page.
 
     Raises:
         OutputError: If the page cannot be written or does not read back.
@@ -76,7 +83,7 @@ def write_run_page(
         f'<p class="small">{_count(scenes)}</p>',
         *_at_most(_MOST_ROWS, [f'<p class="bad">{escaped(s.error)}</p>' for s in scenes if s.status in _WRONG]),
         section("Share of each class", _shares(mapped, legend)),
-        section("Maps", _maps(path.parent, mapped, legend)),
+        section("Maps", _maps(output or path.parent, mapped, legend)),
         section("Scenes", _table(scenes)),
         section("Made with", html_table(("", ""), [(escaped(k), escaped(v)) for k, v in facts.items()])),
     ]

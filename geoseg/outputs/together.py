@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from geoseg.errors import OutputError, printable
+from geoseg.errors import GeosegError, OutputError, printable
 from geoseg.outputs.aside import fsync_folder, outdated_sides
 from geoseg.scratch import hold_folder, is_abandoned, remove_folder
 
@@ -36,7 +36,13 @@ def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[
         for path in paths:
             if path.parent not in stages:
                 stages[path.parent] = stack.enter_context(held_stage(path.parent))
-        yield [stages[path.parent] / path.name for path in paths]
+        try:
+            yield [stages[path.parent] / path.name for path in paths]
+        except GeosegError as error:
+            message = str(error)
+            for folder, stage in stages.items():  # which nobody has heard of
+                message = message.replace(str(printable(stage)), str(printable(folder)))
+            raise (error if message == str(error) else type(error)(message)) from error.__cause__
         there = [path for path in paths if path.exists()]
         if there and not overwrite:
             raise OutputError(

@@ -116,3 +116,11 @@ def test_many_that_begin_at_once_do_not_take_each_other_for_dead(tmp_path: Path)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))
     assert len(list(tmp_path.rglob("*"))) == 8 * 50
+
+
+def test_an_error_names_the_file_and_not_where_it_is_written_meanwhile(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=rf"^cannot write {tmp_path}/a.gpkg: full$"),
+        together([tmp_path / "a.gpkg"]) as paths,
+    ):
+        raise OutputError(f"cannot write {paths[0]}: full")
