@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -102,7 +103,7 @@ def serve(
     from apscheduler.events import EVENT_JOB_MAX_INSTANCES
     from apscheduler.schedulers.blocking import BlockingScheduler
 
-    runner = _Runner(command, say)
+    runner = _Runner(command, say, grace)
     scheduler = BlockingScheduler(timezone="UTC")
     # no time is too late: a run does all that is due
     job = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -115,7 +116,7 @@ def serve(
             scheduler.start()
         except _Stop as stop:
             say(f"{signal.Signals(stop.number).name}: stopping")
-            runner.stop(signal.SIGINT if stop.number == signal.SIGINT else signal.SIGTERM, grace)
+            runner.stop(signal.SIGINT if stop.number == signal.SIGINT else signal.SIGTERM)
             if scheduler.running:  # not so where the signal came before it was
                 scheduler.shutdown(wait=True)
     return 0
@@ -124,10 +125,11 @@ def serve(
 class _Runner:
     """Runs the command in a child, one at a time."""
 
-    def __init__(self, command: Sequence[str], say: Callable[[str], None]) -> None:
-        self._command, self._say = list(command), say
+    def __init__(self, command: Sequence[str], say: Callable[[str], None], grace: float) -> None:
+        self._command, self._say, self._grace = list(command), say, grace
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._telling = threading.Lock()  # taken once: by whoever tells the child to stop
 
     def run(self) -> None:
         if self._asked_to_stop():
@@ -136,23 +138,28 @@ class _Runner:
         # a session of its own: Ctrl-C at a terminal reaches it once, through us, and not twice
         child = self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
         if self._asked_to_stop():  # in this instant
-            child.terminate()
+            self._end(child, signal.SIGTERM)
         code = child.wait()
         self._say(f"the run ended with exit code {code}")
 
     def _asked_to_stop(self) -> bool:
         return self._stopping
 
-    def stop(self, number: int, grace: float) -> None:
+    def stop(self, number: int) -> None:
         self._stopping = True
-        child = self._child
-        if child is None or child.poll() is not None:
+        if self._child is not None:
+            self._end(self._child, number)
+
+    def _end(self, child: "subprocess.Popen[bytes]", number: int) -> None:
+        if child.poll() is not None or not self._telling.acquire(blocking=False):
             return
         child.send_signal(number)
         try:
-            child.wait(grace)
+            child.wait(self._grace)
         except subprocess.TimeoutExpired:
-            self._say(f"the run did not end within {said(grace)}: it is killed; the next one goes on where it was")
+            self._say(
+                f"the run did not end within {said(self._grace)}: it is killed; the next one goes on where it was"
+            )
             child.kill()
 
     def kill(self) -> None:
