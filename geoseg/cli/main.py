@@ -67,7 +67,7 @@ def cli() -> None:
     """From satellite and aerial images to land-cover maps, polygons and areas."""
 
 
-_ONE_S = 0.5
+_ONE_S = 0.02
 """Signals as close to each other as this are one."""
 
 

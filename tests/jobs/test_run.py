@@ -509,20 +509,6 @@ def test_a_second_interrupt_ends_the_run_at_once(write_scene: WriteScene, forked
 
 
 @pytest.mark.slow
-def test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one(write_scene: WriteScene, forked: Forks) -> None:
-    path = write_scene(pixels=blobs(1600, 600))
-    words = ["--window", "32", "--overlap", "0.7", "--threads", "1"]
-    process = slow_run(forked, path, path.parents[1] / "out", *words)
-    process.wait_for("blocks, ")
-    process.send(signal.SIGTERM)
-    time.sleep(0.05)  # timeout(1) does so at once, but then they may arrive as one
-    process.send(signal.SIGTERM)
-    ended = process.end(timeout=60)
-    assert ended.code == 143
-    assert "terminated: finished blocks are kept" in ended.err
-
-
-@pytest.mark.slow
 def test_no_port_is_open_in_this_process_and_only_loopback_with_workers(write_scene: WriteScene, forked: Forks) -> None:
     import psutil
 
