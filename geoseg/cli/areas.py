@@ -248,6 +248,7 @@ def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
     from geoseg.area.design import allocate, allocate_for, design_points, draw, expected_se
     from geoseg.cli.show import show_table
     from geoseg.outputs.points import write_points
+    from geoseg.outputs.together import together
 
     users = _expected_accuracies(asked["expected_accuracy"], held.legend)
     pixels = held.pixels.tolist()
@@ -268,7 +269,8 @@ def _design(held: "MapTotals", asked: dict[str, Any], talk: "Talk") -> None:
         "allocation": asked["allocation"],
         "seed": str(asked["seed"]),
     }
-    write_points(frame, path, metadata=how)
+    with together([path]) as (file,):
+        write_points(frame, file, metadata=how)
     told = "codes in place of classes" if asked["blind"] else "the map's class in stratum and class_name: hide them"
     n = int(points.sum())
     talk.say(
@@ -327,9 +329,11 @@ def _give(table: "pd.DataFrame", outputs: list[Path], *more: "pd.DataFrame") -> 
     """Tables into files, and on stdout: all of them on a terminal, that of the areas in a pipe."""
     from geoseg.cli.show import show_table
     from geoseg.outputs.tables import csv_text, write_areas
+    from geoseg.outputs.together import together
 
-    for path, each in zip(outputs, (table, *more), strict=False):
-        write_areas(each, path)
+    with together(outputs) as files:
+        for file, each in zip(files, (table, *more), strict=False):
+            write_areas(each, file)
     if not sys.stdout.isatty():
         sys.stdout.write(csv_text(table))
         return

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from geoseg.area.population import map_totals
 from geoseg.cli.areas import _give as give
 from geoseg.scene.class_raster import open_class_raster
+from tests.commands import Forks
 from tests.conftest import Command, Ended
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data"
@@ -427,3 +429,17 @@ def test_on_a_terminal_a_long_table_is_shown_by_its_head_and_it_is_said_where_th
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     give(table, [])  # in a pipe, all of it
     assert len(capsys.readouterr().out.splitlines()) == 2501
+
+
+def test_what_a_killed_command_left_goes_with_the_next_one(
+    map_path: Path, tmp_path: Path, geoseg_command: Command, forked: Forks
+) -> None:
+    (tmp_path / "out").mkdir()
+    for words in (("-o", tmp_path / "out" / "a.csv"), ("--design", 30, "-o", tmp_path / "out" / "p.gpkg")):
+        killed = forked.start("areas", map_path, *words, GEOSEG_CRASH_AT="written").end()
+        assert killed.code == -signal.SIGKILL
+        assert [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == []
+        ended = geoseg_command("areas", map_path, *words)
+        assert ended.code == 0, ended.err
+        assert list((tmp_path / "out").iterdir()) == [words[-1]]
+        words[-1].unlink()
