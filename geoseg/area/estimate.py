@@ -31,6 +31,7 @@ from geoseg.errors import ParameterError
 __all__ = ["AreaEstimates", "Estimate", "Sampling", "estimate_areas", "normal_quantile"]
 
 Sampling = Literal["stratified", "random", "post-stratified"]
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -287,6 +288,7 @@ class _Weighing:
         z = y - np.where(defined, value, 0.0) * x
         per_size = self._means(z) / self.mean_size[:, None]
         residual = z - self.size[:, None] * np.repeat(per_size, self.n, axis=0)
+        residual[np.abs(residual) <= _ROUNDING * np.abs(z).max(axis=0)] = 0.0  # where all points of a stratum agree
         squares = np.add.reduceat(residual**2, self.starts, axis=0)
         # one point has no variance, unless it is all there is, or has no part in this
         alone = np.broadcast_to(((self.n == 1) & (self.spread > 0))[:, None], squares.shape)

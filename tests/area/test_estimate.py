@@ -497,3 +497,12 @@ def test_agreement_of_matrices_with_nothing_in_them() -> None:
         kappa(np.ones((2, 3)))
     with pytest.raises(ParameterError, match="without agreement"):
         disagreement(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("sampling", ["stratified", "random", "post-stratified"])
+def test_where_all_points_agree_standard_errors_are_zero_and_not_nearly_so(sampling: Any) -> None:
+    found = of_counts(np.diag([7, 11, 13]), [103, 211, 307], sampling=sampling)
+    assert found.overall.se == 0
+    assert (found.users.se == 0).all()
+    if sampling != "random":  # where the strata are the classes, their areas are known
+        assert (found.share.se[found.share.se < 1e-9] == 0).all()
