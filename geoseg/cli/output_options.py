@@ -100,10 +100,10 @@ def drawing_options(command: F) -> F:
         click.option("--connectivity", type=click.Choice(["4", "8"]), default="4", show_default=True,
                      help="With 8, pixels that touch at a corner are one multipolygon."),
         click.option("--simplify", metavar="DISTANCE",
-                     help="Simplify shared borders together, with a tolerance such as 10m or 1.5px, after --min-area "
-                          "and --smooth; all polygons are held in memory for it."),
+                     help="Simplify shared borders together, with a tolerance such as 10m or 1.5px, after "
+                          "--smooth; all polygons are held in memory for it."),
         click.option("--smooth", is_flag=True,
-                     help="Round the stairs of pixels, on shared borders together, after --min-area."),
+                     help="Round the stairs of pixels, on shared borders together."),
     ):  # fmt: skip
         command = option(command)
     return command
