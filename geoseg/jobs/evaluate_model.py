@@ -11,7 +11,6 @@ from geoseg.change.maps import source_of_file
 from geoseg.errors import GeosegError, InputError, OutputError, ParameterError, printable
 from geoseg.evaluate.logits import LogitSample, sample_logits
 from geoseg.evaluate.temperature import Temperature, fit_temperature
-from geoseg.evaluate.vector_reference import VectorReference
 from geoseg.inference.recipe import recipe_for
 from geoseg.jobs.change_maps import find_maps
 from geoseg.jobs.change_options import MapInput
@@ -25,7 +24,7 @@ from geoseg.jobs.evaluate import (
     pairs_of,
     vectors_of,
 )
-from geoseg.jobs.evaluate_pairs import ScoredPair
+from geoseg.jobs.evaluate_pairs import find_references
 from geoseg.jobs.outcome import Event, Listener, Options
 from geoseg.jobs.run import run
 from geoseg.models.at_gsd import at_gsd_of
@@ -76,7 +75,9 @@ def evaluate_model(
     """
     if output is not None:
         check_output(output, overwrite=tried.scoring.overwrite)
-    _labelled(tried)  # what is wrong with the labels is better known before hours of mapping than after
+    # what is wrong with the labels is better known before hours of mapping than after
+    if vectors_of(tried.labels, tried.scoring) is None:
+        find_references(tried.labels)
     with ExitStack() as stack:
         if maps is None:
             maps = stack.enter_context(scratch_folder("evaluate")) / "maps"
@@ -105,7 +106,9 @@ def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
     Raises:
         InputError: If no scene has labelled pixels, or no temperature fits.
     """
-    vectors, pairs = _labelled(tried)
+    vectors = vectors_of(tried.labels, tried.scoring)
+    scenes = [MapInput(classes=href, name=safe_name(scene_name(href))) for href in tried.rasters]
+    pairs = pairs_of(scenes, tried.labels, is_vectors=vectors is not None).pairs
     found: list[LogitSample] = []
     for pair in pairs:
         options = tried.running
@@ -133,18 +136,6 @@ def temperature_of(tried: LabelledScenes, *, listen: Listener) -> Temperature:
     if not n:
         raise InputError("no scene has a labelled pixel to fit a temperature on: check labels and their classes")
     return fit_temperature(np.concatenate([f.logits for f in found]), np.concatenate([f.labels for f in found]))
-
-
-def _labelled(tried: LabelledScenes) -> tuple[VectorReference | None, tuple[ScoredPair, ...]]:
-    """The labels, where they are polygons or points, and which of them are of which scene.
-
-    Raises:
-        InputError: If they cannot be used, or none is of a scene.
-        ParameterError: If they lack the column.
-    """
-    vectors = vectors_of(tried.labels, tried.scoring)
-    scenes = [MapInput(classes=href, name=safe_name(scene_name(href))) for href in tried.rasters]
-    return vectors, pairs_of(scenes, tried.labels, is_vectors=vectors is not None).pairs
 
 
 def check_new_card(model: Model, path: Path, *, overwrite: bool) -> None:

@@ -215,3 +215,24 @@ def test_a_model_is_scored_by_its_stitched_maps_and_its_temperature_fitted(
     assert "--overwrite" in again.err
     elsewhere = geoseg_command(*words, "--fit-temperature", tmp_path / "card.yaml")
     assert "not beside the weights" in elsewhere.err
+
+
+@pytest.mark.parametrize(
+    ("labels", "more"), [("truht", []), ("points.geojson", ["--class-column", "nope"])], ids=["no labels", "no column"]
+)
+def test_labels_are_looked_at_before_anything_is_mapped(
+    place: Path, tmp_path: Path, geoseg_command: Command, labels: str, more: list[str]
+) -> None:
+    point = {"type": "Point", "coordinates": [14.0, 45.1]}
+    content = {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": {"a": 1}, "geometry": point}],
+    }
+    (tmp_path / "points.geojson").write_text(json.dumps(content))
+    ended = geoseg_command(
+        "evaluate", "--model", place / "unet", "--scenes", place / "scenes", "--labels", tmp_path / labels,
+        "--maps", tmp_path / "maps", *more,
+    )  # fmt: skip
+    assert ended.code == 2
+    assert labels in ended.err
+    assert not (tmp_path / "maps").exists()
