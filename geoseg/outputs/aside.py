@@ -25,7 +25,17 @@ from geoseg.errors import GeosegError, OutputError, printable
 from geoseg.outputs.crash import crash_point
 from geoseg.outputs.names import safe_name
 
-__all__ = ["ASIDE_NAME", "Aside", "Published", "check_folder", "fsync_folder", "outdated_sides", "publish", "sha256_of"]
+__all__ = [
+    "ASIDE_NAME",
+    "Aside",
+    "Published",
+    "check_folder",
+    "check_name",
+    "fsync_folder",
+    "outdated_sides",
+    "publish",
+    "sha256_of",
+]
 
 ASIDE_NAME = re.compile(r"^\..+\.[0-9a-f]{8}\.part(\..*|-journal|-wal|-shm)?$", re.DOTALL)
 """Hidden names of files on their way."""
@@ -78,6 +88,25 @@ def check_folder(path: Path) -> None:
         )
 
 
+def check_name(path: Path) -> None:
+    """Whether a name can be that of a file: better known before the work than after.
+
+    Raises:
+        OutputError: If it is taken by something that is no file, or too long.
+    """
+    try:
+        info = path.stat()
+    except OSError as error:
+        info = None
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"cannot write {printable(path)}: {error.strerror}; give a shorter name") from error
+    if info is not None and not stat.S_ISREG(info.st_mode):
+        raise OutputError(
+            f"cannot write {printable(path)}: the name is taken by something that is not a file; "
+            "remove it or choose another output"
+        )
+
+
 class Aside:
     """A file on its way: written under :attr:`tmp`, then :meth:`finish`-ed or :meth:`discard`-ed.
 
@@ -93,17 +122,7 @@ class Aside:
         self.path = path
         self.tmp = path.with_name(f".{_hidden(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
         check_folder(path)
-        try:
-            info = path.stat()
-        except OSError as error:
-            info = None
-            if error.errno == errno.ENAMETOOLONG:  # the hidden name is shorter: better now than when all is written
-                raise OutputError(f"cannot write {printable(path)}: {error.strerror}; give a shorter name") from error
-        if info is not None and not stat.S_ISREG(info.st_mode):
-            raise OutputError(
-                f"cannot write {printable(path)}: the name is taken by something that is not a file; "
-                "remove it or choose another output"
-            )
+        check_name(path)
         crash_point("begin")
 
     def finish(self, verify: Callable[[Path], None], *, checksum: bool = True) -> Published:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import GeosegError, OutputError, printable
-from geoseg.outputs.aside import fsync_folder, outdated_sides
+from geoseg.outputs.aside import check_name, fsync_folder, outdated_sides
 from geoseg.scratch import hold_folder, is_abandoned, remove_folder
 
 __all__ = ["held_stage", "together"]
@@ -29,11 +29,13 @@ def together(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[
         overwrite: Whether files of these names are replaced; else one that is there at the end is an error.
 
     Raises:
-        OutputError: If a folder is missing or cannot be written into, or a rename fails.
+        OutputError: If a folder is missing or cannot be written into, a name is taken by something that is no file, or
+            a rename fails.
     """
     with ExitStack() as stack:
         stages: dict[Path, Path] = {}
         for path in paths:
+            check_name(path)
             if path.parent not in stages:
                 stages[path.parent] = stack.enter_context(held_stage(path.parent))
         try:

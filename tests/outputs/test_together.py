@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,3 +125,12 @@ def test_an_error_names_the_file_and_not_where_it_is_written_meanwhile(tmp_path:
         together([tmp_path / "a.gpkg"]) as paths,
     ):
         raise OutputError(f"cannot write {paths[0]}: full")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "a.gpkg")
+    before = (tmp_path / "a.gpkg").stat().st_mode
+    with pytest.raises(OutputError, match="taken by something that is not a file"), together([tmp_path / "a.gpkg"]):
+        pytest.fail("it began")
+    assert (tmp_path / "a.gpkg").stat().st_mode == before
