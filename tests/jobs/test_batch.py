@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,8 @@ import pytest
 from geoseg.errors import GeosegError, InputError, OutputError
 from geoseg.jobs import batch_state
 from geoseg.jobs.batch import run_batch
-from geoseg.jobs.batch_report import BatchReport
+from geoseg.jobs.batch_page import write_batch_page
+from geoseg.jobs.batch_report import BatchReport, write_summary
 from geoseg.jobs.batch_retry import release
 from geoseg.jobs.batch_state import BATCH_LOCK, SceneRow, State, read_state
 from geoseg.jobs.batch_survey import Found, find_inputs, next_try, survey
@@ -29,6 +31,7 @@ from geoseg.jobs.pipeline_options import asked_of
 from geoseg.jobs.pipeline_parts import Retries
 from geoseg.jobs.results import place_of, results_in
 from geoseg.outputs.records import write_json
+from geoseg.outputs.staging import clean_leftovers
 from geoseg.scene.open import open_scene
 from tests.conftest import UTM, WriteScene, read
 from tests.jobs.batches import edit_state, pipeline_in, summary_of
@@ -244,6 +247,25 @@ def test_a_state_that_something_else_has_open_is_not_taken_for_damaged(
     browser.close()
     assert standings(three)["a"] == "done"
     assert not (three.output / "batch.sqlite.damaged").exists()
+
+
+def test_what_a_batch_writes_of_itself_is_not_taken_for_left_over(three: Pipeline) -> None:
+    report, stop = run(three), threading.Event()
+
+    def clean() -> None:
+        while not stop.is_set():
+            clean_leftovers(three.output)  # as a run does that begins or ends there
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for _ in range(20):
+            write_summary(report, three.summary_file)
+            write_batch_page(three, asked_of(three), report.scenes)
+    finally:
+        stop.set()
+        cleaner.join()
+    assert summary_of(three)["scenes"]
 
 
 def test_results_that_were_damaged_or_removed_are_made_again(three: Pipeline) -> None:
