@@ -67,7 +67,7 @@ def cli() -> None:
     """From satellite and aerial images to land-cover maps, polygons and areas."""
 
 
-_ONE_S = 0.02
+_AT_ONCE_S = 0.02
 """Signals as close to each other as this are one."""
 
 
@@ -89,7 +89,7 @@ class _Signals:
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:
             # timeout(1) sends its signal to the process, and at once again to its group
-            if time.monotonic() - self._at > _ONE_S:
+            if time.monotonic() - self._at > _AT_ONCE_S:
                 os._exit(128 + number)
             return
         self._asked, self._at = True, time.monotonic()
